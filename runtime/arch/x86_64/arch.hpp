@@ -1,0 +1,48 @@
+// All that depends on the processor, with switch.cpp's use of Boost.Context: the thread pointer, the raw system
+// call, the pause hint, the cycle counter. An aarch64 port writes this file again and nothing else.
+#pragma once
+#include <cstdint>
+
+namespace gmp::arch {
+
+// Set once by arch_init(): does the kernel let user code write FS directly (AT_HWCAP2 bit 1)?
+extern bool has_fsgsbase;
+void arch_init();
+
+inline long syscall6(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
+  register long r10 asm("r10") = d;
+  register long r8 asm("r8") = e;
+  register long r9 asm("r9") = f;
+  long r;
+  asm volatile("syscall" : "=a"(r) : "0"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9) : "rcx", "r11", "memory");
+  return r;
+}
+
+// The first word of the TCB points to itself, so reading it needs no special instruction.
+inline uintptr_t thread_pointer() {
+  uintptr_t v;
+  asm volatile("mov %%fs:0, %0" : "=r"(v));
+  return v;
+}
+
+void set_thread_pointer_slow(uintptr_t v);
+
+// From here on errno, __thread and getg() are another thread's. The memory clobber keeps the compiler from moving TLS
+// accesses over it; functions that call it must not touch TLS on both sides (keep them noinline and small).
+inline void set_thread_pointer(uintptr_t v) {
+  if (__builtin_expect(has_fsgsbase, 1))
+    asm volatile("wrfsbase %0" ::"r"(v) : "memory");
+  else
+    set_thread_pointer_slow(v);
+}
+
+inline void relax() { asm volatile("pause" ::: "memory"); }
+
+// Cheap, unserialised time stamp; only differences of the same core's order of magnitude matter to its users.
+inline uint64_t cycles() {
+  uint32_t lo, hi;
+  asm volatile("rdtsc" : "=a"(lo), "=d"(hi));
+  return (uint64_t(hi) << 32) | lo;
+}
+
+} // namespace gmp::arch

@@ -1,0 +1,214 @@
+// The runtime's public verbs: all that hooks/ and preload/ may use. Names are Go's where Go has one.
+//
+// Glossary: G = a user-level thread with its own stack and TLS; M = a kernel thread; P = the right to run Gs, with a run
+// queue. "Foreign" = a kernel thread that is neither an M nor the adopted main thread (timer threads of libc, the program
+// before its first pthread_create, everything in native mode): getg() is null there.
+//
+// Unless a comment says otherwise a verb may be called on a G's stack or on a foreign thread, never on g0, never with a
+// runtime lock held. No verb calls malloc and none touches errno. After any verb that can wait the G may be on another M;
+// addresses of thread-local variables stay valid, because the thread pointer moves with the G.
+#pragma once
+#include <atomic>
+#include <cstddef>
+#include <type_traits>
+#include <cstdint>
+#include "runtime/base.hpp"
+
+namespace gmp {
+
+struct G;
+struct Thread; // hooks' record of a thread, in libgmp.so's own TLS; the runtime only reserves nothing and knows nothing of it
+
+// ---------------------------------------------------------------- the process
+enum class Mode : int {
+  Unstarted, // no thread has been created yet: one thread, plain system calls
+  Running,   // Gs exist
+  Native,    // the library stands aside: hooks call the real functions and nothing else
+};
+extern std::atomic<Mode> g_mode;
+inline Mode mode() { return g_mode.load(std::memory_order_relaxed); }
+
+struct Config {
+  int maxprocs = 0;          // number of Ps; 0: affinity mask and cgroup quota decide
+  size_t stack_cap = 0;      // GMP_STACK: cap on the stack size a program asks for; 0: none
+  int schedtrace_ms = 0;     // GMP_DEBUG=schedtrace=MS
+  bool scheddetail = false;  // GMP_DEBUG=scheddetail=1
+  bool blocktrace = false;   // GMP_DEBUG=blocktrace=1: name unannounced blocking calls in the trace
+  uint64_t chaos = 0;        // GMP_DEBUG=chaos=SEED: perturb scheduling decisions
+  bool verbose = false;      // GMP_DEBUG=verbose=1: say why the library stands aside, warn once about fallbacks
+  int max_ms = 10000;        // most kernel threads
+};
+extern Config g_config; // written by preload before start(), read-only afterwards
+
+// The real pthread_create (with its version), given by preload: Ms must be threads that glibc knows of.
+extern int (*g_real_pthread_create)(unsigned long*, const void*, void* (*)(void*), void*);
+
+// Checks what the TCB recipe needs (symbols, their plausibility). Null: fine; else the reason, for the one line.
+const char* probe();
+// First pthread_create: builds the scheduler and adopts the calling thread as the main G. True when Gs can be made (also
+// when it had been called before). On failure the mode is Native for good. Call outside locks, not from a G.
+bool start();
+// In the child of fork, before anything else: forgets every other G and M and all waits; the mode is Unstarted again and
+// the caller is an ordinary thread (getg() null) that a later start() adopts.
+void reset_in_child();
+
+// ---------------------------------------------------------------- identity
+extern thread_local G* t_g __attribute__((tls_model("initial-exec")));
+inline G* getg() { return t_g; }
+uintptr_t thread_pointer_of(const G*);   // the TCB address = pthread_t
+uint64_t goid(const G*);
+G* main_g();                             // the adopted first thread; null before start()
+// G of a pthread_t, null when the handle names no G (stale or foreign). Never crashes on a stale handle.
+G* g_of_handle(uintptr_t pthread);
+// The address that the thread-local `mine` of libgmp.so has in another thread, given that thread's thread pointer.
+template <class T> inline T* tls_in(uintptr_t tp, T* mine) {
+  return reinterpret_cast<T*>(tp + (reinterpret_cast<uintptr_t>(mine) - arch::thread_pointer()));
+}
+void set_name(G*, const char* name);     // at most 15 bytes kept; for traces
+void get_name(const G*, char out[16]);
+// Bounds of the stack that the program may use, guard excluded: [lo, lo+size). Main: from /proc/self/maps' RLIMIT rule,
+// left to the caller (lo = 0).
+struct StackBounds { void* lo; size_t size; size_t guard; };
+StackBounds stack_bounds(const G*);
+size_t default_stack_size();             // RLIMIT_STACK's or 8 MB, capped by GMP_STACK
+
+// ---------------------------------------------------------------- life of a G
+struct SpawnOpts {
+  size_t stack_size;   // bytes that the program can use (TLS and TCB come on top)
+  size_t guard_size;   // 0: none
+  void* stack_addr;    // program's own stack (lowest address) or null
+};
+// A G that is not yet runnable: stack, TLS (all modules' images fresh, errno 0, C locale as global) and a tid exist, so the
+// caller may fill in its own thread-locals through tls_in(thread_pointer_of(g), &var). May call malloc (as pthread_create
+// does): not under locks. Null and *err = EAGAIN when memory or the limit is out.
+G* spawn_prepare(const SpawnOpts&, int* err);
+// Runs entry(arg) on it. entry must end in exit_g().
+void spawn_commit(G*, void (*entry)(void*), void* arg);
+// Undoes spawn_prepare.
+void spawn_abandon(G*);
+// Ends the calling G. on_dead(g, arg) then runs on g0 once the G's stack is no longer in use: it publishes the end (wake() is
+// allowed there) and either keeps g for a joiner or calls free_g(g) itself. Resets TLS for recycling first.
+[[noreturn]] void exit_g(void (*on_dead)(G*, void*), void* arg);
+// Gives stack, TLS and record back; the handle is invalid from here. Called by joiners or in on_dead.
+void free_g(G*);
+// Number of Gs that exist (main included).
+long g_count();
+
+// ---------------------------------------------------------------- waiting
+enum class Wait : int {
+  Woken = 0,    // by wake()/an event, or spuriously for polls
+  Timeout,      // the deadline has passed
+  Interrupted,  // interrupt() hit this wait: a signal handler or cancellation may be pending; callers decide, and may wait again
+  Invalid,      // validate() said no: nothing was waited for
+};
+
+// A reference to a callable that outlives the call; no allocation.
+template <class Sig> class FnRef;
+template <class R, class... A> class FnRef<R(A...)> {
+  void* obj_ = nullptr;
+  R (*fn_)(void*, A...) = nullptr;
+public:
+  FnRef() = default;
+  template <class F> FnRef(F&& f)
+    : obj_(const_cast<void*>(static_cast<const void*>(&f))),
+      fn_([](void* o, A... a) -> R { return (*static_cast<std::remove_reference_t<F>*>(o))(a...); }) {}
+  R operator()(A... a) const { return fn_(obj_, a...); }
+  explicit operator bool() const { return fn_ != nullptr; }
+};
+
+// The parking lot: FIFO queues of waiters keyed by address, under every lock type. Works for Gs and for foreign threads
+// alike (those sleep on a futex).
+//   validate      runs under the bucket's lock before the caller is queued; false: returns Invalid without waiting.
+//   before_sleep  runs after queueing, bucket unlocked: release the mutex of a condition variable here (may call wake()).
+//   timed_out     (may be empty) runs under the bucket's lock when the deadline or an interrupt took the waiter out of the
+//                 queue; its argument: was it the last one on that address? Clear a "has waiters" bit here.
+//   token         receives what the waker passed (0 by default): hand-off of a lock.
+//   key           the address; *addr_now (may be null) receives the address at wake-up, other than key after requeue().
+struct WaitOpts {
+  int64_t deadline = kNoDeadline; // nanotime() scale
+  uintptr_t* token = nullptr;
+  const void** addr_now = nullptr;
+};
+Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep,
+             FnRef<void(const void* key, bool was_last)> timed_out, const WaitOpts& opts);
+
+struct Unpark {
+  bool woke;      // a waiter was taken
+  bool more;      // others remain on the address
+  bool fair;      // eventual fairness: hand the lock over instead of releasing it (a waiter has waited > 1 ms)
+};
+// Takes the first waiter on key (or none); `decide` runs under the bucket's lock with what was found: it changes the lock
+// word and returns the token for the waiter. May be called on g0 (on_dead) too.
+void wake_one(const void* key, FnRef<uintptr_t(Unpark)> decide);
+// Wakes up to n waiters; returns how many.
+size_t wake(const void* key, size_t n);
+// Under both bucket locks: wakes up to n_wake waiters of `from` and moves up to n_requeue of the remaining to `to`. `decide` runs first (locks
+// held) and may lower both numbers or, by returning false, call it off. `after(woken, moved, left)` runs under the locks.
+size_t requeue(const void* from, const void* to, size_t n_wake, size_t n_requeue, FnRef<bool(size_t& n_wake, size_t& n_requeue)> decide,
+               FnRef<void(size_t woken, size_t moved, size_t left)> after);
+
+void yield();                          // to the end of the global queue's order; foreign: sched_yield
+Wait sleep_until(int64_t deadline);    // Timeout is the normal end
+
+// Ends target's present wait (any kind) with Interrupted, if it is in one. False: it was not waiting.
+bool interrupt(G* target);
+
+// ---------------------------------------------------------------- descriptors
+// Edge-triggered readiness with an event count for each direction: take the sequence number, try the operation, and when it says
+// EAGAIN wait for the number to change. No edge is ever lost and nothing needs re-arming.
+enum class Dir : int { Read = 0, Write = 1 };
+// False when the descriptor is beyond the table or can't be polled by epoll (regular file: EPERM): hand off instead.
+// Registers at first use.
+bool poll_open(int fd);
+uint32_t poll_seq(int fd, Dir);
+// Waits until poll_seq(fd, dir) != seq. Woken may be spurious. Wakes one waiter for each edge: whoever was woken and then succeeded
+// calls poll_pass() so that the next waiter tries too (two arrivals in one edge).
+Wait poll_wait(int fd, Dir, uint32_t seq, int64_t deadline);
+void poll_pass(int fd, Dir);
+// The peer has hung up or an error is pending: an empty-looking descriptor may yet say EOF. Once true stays true until forgotten.
+bool poll_hup(int fd);
+struct PollItem { int fd; uint32_t events; /* EPOLLIN|EPOLLOUT bits wanted */ uint32_t seq_r, seq_w; /* filled by poll_prepare */ };
+// false: one of them can't be polled: hand off.
+bool poll_prepare(PollItem*, size_t n);
+Wait poll_wait_many(PollItem*, size_t n, int64_t deadline);
+// The number is about to be closed or replaced (close, dup2 over it): forgets the registration, wakes its waiters (they try again).
+void poll_forget(int fd);
+
+// ---------------------------------------------------------------- blocking calls
+// Between the two the M may block; sysmon gives its P to others after 20 us if there is work. No verbs in between. Nothing
+// happens on foreign threads. exit_syscall may move the G to another M. errno is kept.
+void enter_syscall();
+void exit_syscall();
+// For calls that will block for certain: gives the P up at once.
+void enter_syscall_block();
+struct SyscallScope {
+  SyscallScope() { enter_syscall(); }
+  ~SyscallScope() { exit_syscall(); }
+  SyscallScope(const SyscallScope&) = delete;
+};
+// A system call with the P handed off meanwhile.
+template <class... A> inline long blocking_sys(long n, A... a) {
+  enter_syscall();
+  long r = sys(n, a...);
+  exit_syscall();
+  return r;
+}
+
+// ---------------------------------------------------------------- signals
+// True when the calling context (a signal handler's) interrupted a G in program code or a foreign thread, so that the program's
+// handler may run here and now; false on g0 or inside the runtime.
+bool signal_context_ok();
+// From a signal handler when the above is false: has run_pending() called on a G soon (this G when it leaves the runtime, else the
+// main G, whose wait is interrupted). Async-signal-safe.
+void signal_defer();
+extern void (*g_run_pending_signals)(); // set by hooks: delivers what is pending, on the G
+// The G's signal mask: the kernel has it whenever the G runs. set returns the old one and applies at once.
+uint64_t get_sigmask(const G*);
+void set_sigmask(uint64_t mask); // calling G
+void set_sigmask_of(G* not_yet_running, uint64_t mask);
+
+// ---------------------------------------------------------------- looking in
+struct Stats { long gs, ms, ps, spinning, idle_ps, idle_ms, runq, handoffs, unannounced, steals, parks, polls; };
+Stats stats();
+
+} // namespace gmp
