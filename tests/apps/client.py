@@ -59,8 +59,13 @@ class Everybody:
         await self.open.wait()
 
 
+dialling = asyncio.Semaphore(64)
+
+
 async def dial() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    return await asyncio.open_connection("127.0.0.1", a.port, ssl=tls, limit=1 << 22)
+    # Fewer at a time than the smallest listen backlog (Rust's is 128): a dropped SYN is sent again after a whole second.
+    async with dialling:
+        return await asyncio.open_connection("127.0.0.1", a.port, ssl=tls, limit=1 << 22)
 
 
 async def exchange(reader, writer, message: bytes, what: str) -> bytes:
