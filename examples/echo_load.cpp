@@ -2,7 +2,6 @@
 // checked. One thread, because what is measured is the server: the client must cost little and disturb nothing.
 #include <arpa/inet.h>
 #include <fcntl.h>
-#include <getopt.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -15,27 +14,9 @@
 
 #include "common.h"
 #include "latency.hpp"
+#include "load_options.hpp"
 
 namespace {
-
-constexpr char usage[] =
-    "usage: echo_load --port P [--host ADDRESS] | --unix PATH\n"
-    "                 [--connections N] [--seconds S | --requests R] [--size BYTES] [--connect-proxy PORT]\n"
-    "                 [--retry S] [--timeout S]\n"
-    "  --connections N       connections open at once (default 100); the clock starts when each has had one echo\n"
-    "  --seconds S           how long to measure (default 5)\n"
-    "  --requests R          measure this many requests instead\n"
-    "  --size BYTES          bytes of a request (default 64)\n"
-    "  --connect-proxy PORT  reach the server through the HTTP proxy at PORT of the same host, by CONNECT\n"
-    "  --retry S             go on trying for S seconds while the first connection is refused (default 10)\n"
-    "  --timeout S           give up when nothing at all arrives for S seconds (default 10)\n"
-    "  The last line is for machines: throughput, latency percentiles, connections, errors. Exits 1 on any error\n";
-
-struct Options {
-  long connections = 100, requests = 0, size = 64, port = -1, proxy_port = 0;
-  double seconds = 5, retry = 10, timeout = 10;
-  std::string host = "127.0.0.1", unix_path;
-};
 
 enum class State : uint8_t { connecting, proxy_reply, echoing, closing, closed };
 
@@ -310,6 +291,7 @@ private:
 
   void finish_request(Connection& c) {
     uint64_t now = now_ns();
+    ++answered_;
     if (measuring_) latency_.record(now - c.started);
     c.started = 0;
     if (!c.served) {
@@ -396,6 +378,8 @@ private:
   }
 
   void print(double ramp, double elapsed) const {
+    // All of them, first and last ones included: what a server's CPU time is to be divided by.
+    printf("requests: %ld\n", answered_);
     printf("throughput: %.0f req/s  p50 %.3f ms  p99 %.3f ms  p99.9 %.3f ms  max %.3f ms  connections %ld  errors %ld  "
            "ramp %.2f s\n",
            static_cast<double>(completed_) / elapsed, latency_.percentile_ms(0.5), latency_.percentile_ms(0.99),
@@ -410,82 +394,15 @@ private:
   bool loopback_ = false, measuring_ = false;
   int epoll_ = -1, source_ = 0;
   long opened_ = 0, in_flight_ = 0, served_ = 0, gone_ = 0, outstanding_ = 0;
-  long issued_ = 0, completed_ = 0, errors_ = 0;
+  long issued_ = 0, completed_ = 0, answered_ = 0, errors_ = 0;
   uint64_t begin_ = 0, last_event_ = 0, deadline_ = 0, end_ = 0;
   Histogram latency_;
 };
 
-double seconds_of(const char* text, const char* what) {
-  char* end = nullptr;
-  double value = strtod(text, &end);
-  if (end == text || *end || !(value >= 0 && value <= 1e6)) {
-    fprintf(stderr, "echo_load: %s must be a number of seconds, not '%s'\n", what, text);
-    exit(2);
-  }
-  return value;
-}
-
-Options parse(int argc, char** argv) {
-  static const option table[] = {{"connections", required_argument, nullptr, 'c'},
-                                 {"seconds", required_argument, nullptr, 's'},
-                                 {"requests", required_argument, nullptr, 'r'},
-                                 {"size", required_argument, nullptr, 'b'},
-                                 {"port", required_argument, nullptr, 'p'},
-                                 {"host", required_argument, nullptr, 'H'},
-                                 {"unix", required_argument, nullptr, 'u'},
-                                 {"connect-proxy", required_argument, nullptr, 'x'},
-                                 {"retry", required_argument, nullptr, 'R'},
-                                 {"timeout", required_argument, nullptr, 't'},
-                                 {"help", no_argument, nullptr, 'h'},
-                                 {nullptr, 0, nullptr, 0}};
-  Options o;
-  for (int c; (c = getopt_long(argc, argv, "", table, nullptr)) != -1;) {
-    switch (c) {
-    case 'c':
-      o.connections = number(optarg, "--connections", 1, 4000000);
-      break;
-    case 's':
-      o.seconds = seconds_of(optarg, "--seconds");
-      break;
-    case 'r':
-      o.requests = number(optarg, "--requests", 1, 1L << 50);
-      break;
-    case 'b':
-      o.size = number(optarg, "--size", 1, 1L << 30);
-      break;
-    case 'p':
-      o.port = number(optarg, "--port", 1, 65535);
-      break;
-    case 'H':
-      o.host = optarg;
-      break;
-    case 'u':
-      o.unix_path = optarg;
-      break;
-    case 'x':
-      o.proxy_port = number(optarg, "--connect-proxy", 1, 65535);
-      break;
-    case 'R':
-      o.retry = seconds_of(optarg, "--retry");
-      break;
-    case 't':
-      o.timeout = seconds_of(optarg, "--timeout");
-      break;
-    case 'h':
-      fputs(usage, stdout);
-      exit(0);
-    default:
-      bad_usage(usage);
-    }
-  }
-  if (optind != argc || (o.port < 0) == o.unix_path.empty() || (o.proxy_port && o.port < 0)) bad_usage(usage);
-  return o;
-}
-
 } // namespace
 
 int main(int argc, char** argv) {
-  Options options = parse(argc, argv);
+  Options options = parse_options(argc, argv);
   auto limit = static_cast<long>(raise_nofile());
   if (options.connections > limit - 16)
     die(0, "%ld connections want more descriptors than the limit of %ld allows", options.connections, limit);
