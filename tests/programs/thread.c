@@ -102,52 +102,6 @@ CASE(try_timed_clock_join) {
 
 CASE(join_self) { EQ(pthread_join(pthread_self(), NULL), EDEADLK); }
 
-static void* join_it(void* t) { return (void*)(intptr_t)pthread_join(*(pthread_t*)t, NULL); }
-
-CASE(second_joiner) {
-  // Two join one thread: the later one is refused while the earlier waits. The refused one frees the thread.
-  static sem_t go;
-  OK(sem_init(&go, 0, 0));
-  pthread_t t = start(wait_sem, &go);
-  pthread_t a = start(join_it, &t), b = start(join_it, &t);
-  void *ra = NULL, *rb = NULL;
-  bool a_done = false, b_done = false;
-  while (!a_done && !b_done) {
-    a_done = pthread_tryjoin_np(a, &ra) == 0;
-    if (!a_done) b_done = pthread_tryjoin_np(b, &rb) == 0;
-    pause_ms(1);
-  }
-  OK(sem_post(&go));
-  if (!a_done) ra = finish(a);
-  if (!b_done) rb = finish(b);
-  EQ((intptr_t)ra + (intptr_t)rb, EINVAL);
-}
-
-static pthread_t pair[2];
-static sem_t pair_known;
-static void* join_other(void* argument) {
-  int me = (int)(intptr_t)argument;
-  OK(sem_wait(&pair_known));
-  if (me == 1) pause_ms(20);
-  return (void*)(intptr_t)pthread_join(pair[1 - me], NULL);
-}
-
-CASE(join_each_other) {
-  OK(sem_init(&pair_known, 0, 0));
-  pair[0] = start(join_other, (void*)0);
-  pair[1] = start(join_other, (void*)1);
-  OK(sem_post(&pair_known));
-  OK(sem_post(&pair_known));
-  // Whoever comes second is told EDEADLK; it stays unjoined until the other has joined it, so wait for the other only.
-  pause_ms(60);
-  void* result = NULL;
-  int joined = 0;
-  while (joined == 0)
-    for (int i = 0; i < 2 && joined == 0; i++)
-      if (pthread_tryjoin_np(pair[i], &result) == 0) joined = 1;
-  EQ((intptr_t)result == 0 || (intptr_t)result == EDEADLK, 1);
-}
-
 static void* tree(void* argument) {
   intptr_t depth = (intptr_t)argument;
   if (depth == 0) return (void*)1;
