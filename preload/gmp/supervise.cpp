@@ -95,8 +95,8 @@ const Ended* Supervisor::ended(pid_t process) const {
 Usage Supervisor::of_adopted(pid_t root, pid_t client) const {
   Usage adopted;
   for (auto& [process, usage] : usage_)
-    if (process != root && process != client) adopted_.add(usage);
-  return adopted_;
+    if (process != root && process != client) adopted.add(usage);
+  return adopted;
 }
 
 int Supervisor::kill_all() {
