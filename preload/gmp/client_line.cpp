@@ -45,14 +45,17 @@ public:
       percentiles(text, "us"); // redis-benchmark has both on a line, and says its unit
       return;
     }
+    found_ = false;
     generic_rates(text);
     percentiles(text, "us");
+    if (found_) alongside(text);
     columns(text);
   }
   ClientFigures result;
 
 private:
   void put(const std::string& name, double value, const std::string& unit) {
+    found_ = true;
     for (auto& figure : result.figures)
       if (figure.name == name) return void(figure = {name, value, unit}); // progress lines: the last one is the total
     result.figures.push_back({name, value, unit});
@@ -134,6 +137,17 @@ private:
     label_.clear();
   }
 
+  // What a line with a rate or percentiles says besides: "throughput: 10 req/s  p50 1 ms  max 9 ms  requests 50  errors 0".
+  void alongside(const std::string& text) {
+    static const std::regex longest("\\bmax\\s*[:=]?\\s*" NUM "\\s*" TIME_UNIT "(?![A-Za-z])", kFlags);
+    static const std::regex errors("\\berrors\\s*[:=]?\\s*" NUM "(?![A-Za-z/])", kFlags);
+    static const std::regex requests("\\brequests\\s*[:=]?\\s*" NUM "(?![A-Za-z/])", kFlags);
+    std::smatch part;
+    if (std::regex_search(text, part, longest)) put("max", microseconds(number(part[1]), part[2]), "us");
+    if (std::regex_search(text, part, errors)) put("errors", number(part[1]), "");
+    if (std::regex_search(text, part, requests)) result.requests = number(part[1]);
+  }
+
   // "  50%  1.20ms" (wrk) and "  50%  1" (ab, which means milliseconds); hackbench's "Time: 0.123" (seconds).
   void columns(const std::string& text) {
     static const std::regex percent("^\\s*([0-9.]+)%\\s+" NUM "\\s*" TIME_UNIT "?(?:\\s+\\(longest request\\))?\\s*$", kFlags);
@@ -145,7 +159,8 @@ private:
       put("Time", number(part[1]) * 1e6, "us");
   }
 
-  std::string label_;
+  std::string label_; // redis-benchmark's, for the percentile on the same line
+  bool found_ = false;
 };
 
 } // namespace

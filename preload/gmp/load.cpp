@@ -195,7 +195,8 @@ private:
       kill(-root_, SIGTERM);
       for (pid_t process : our_tree(client_))
         if (getpgid(process) != root_) kill(process, SIGTERM);
-      for (double patience = now() + options_.grace; now() < patience && !our_tree(client_).empty();) supervisor_.step(20);
+      double patience = now() + options_.grace;
+      while (now() < patience && (!supervisor_.ended(server_) || !our_tree(client_).empty())) supervisor_.step(20);
       if (!supervisor_.ended(server_) && run_.trouble.empty())
         result_.notes.push_back(fmt::format("the server did not end within {} s of SIGTERM: killed", options_.grace));
     }

@@ -111,7 +111,7 @@ Request read_command_line(int argc, char** argv) {
     app.exit(success); // prints help or version
     return Done{};
   } catch (const CLI::ParseError& error) {
-    std::string first = error.what();
+    std::string first = argc > 1 ? error.what() : "no command given: run, compare or env (see gmp --help)";
     throw Failure(kUsage, first.substr(0, first.find('\n')));
   }
   if (run_app->parsed()) {
