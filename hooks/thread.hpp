@@ -1,7 +1,6 @@
 // hooks' record of a thread, one for each thread in libgmp.so's own static TLS: it exists for Gs, for main before start() and for foreign
 // threads alike, needs no allocation, and is found from a pthread_t at a constant offset.
 #pragma once
-#include <csetjmp>
 #include <csignal>
 #include <pthread.h>
 #include "hooks/hook.hpp"
@@ -9,28 +8,28 @@
 namespace gmp {
 
 struct Thread {
-  // Life and join: waited on by joiners (wait_on(&life, ...)).
-  enum Life : uint32_t { Alive = 0, Dead = 1 };
-  std::atomic<uint32_t> life;
-  // Joinable -> Joining (one joiner) or Detached; Exited is set by on_dead. The last of {end, join/detach} frees the G.
-  enum Join : uint32_t { Joinable = 0, Joining = 1, Detached = 2, Exited = 4 };
+  // Who frees the G (thread_join.cpp). Exited is set once, by on_dead; whoever then holds the claim (the joiner's Joining or Detached)
+  // gives the G back. Joiners wait on this word. Gone: main's G, which is never freed, has been joined.
+  enum Join : uint32_t { Joinable = 0, Joining = 1, Detached = 2, Exited = 4, Gone = 8 };
   std::atomic<uint32_t> join;
-  pthread_t joiner;                  // for the EDEADLK check
+  enum Life : uint32_t { Alive = 0, Dead = 1 };
+  std::atomic<uint32_t> life;        // Dead: no code of the program runs there any more
+  std::atomic<pthread_t> joiner;     // who waits for this thread: for the EDEADLK check
   void* (*start)(void*);
-  int (*start_c11)(void*);
+  int (*start_c11)(void*);           // instead of start, for thrd_create
   void* arg;
   void* result;
-  // Cancellation (cancel.cpp).
-  enum Cancel : uint32_t { kDisabled = 1, kAsync = 2, kPending = 4, kExiting = 8 };
-  std::atomic<uint32_t> cancel;
+  bool exit_called;                  // result is what pthread_exit was given; else an unwound thread was cancelled
+  // Scheduling as the program set it; nothing of it reaches the kernel (thread_sched.cpp).
+  bool sched_set, affinity_set;
+  int sched_policy, sched_priority;
+  unsigned char affinity[128];
   // Signals (signal.cpp): set by the trampoline when a handler ran; `no_restart` if its action lacked SA_RESTART.
   bool handler_ran, handler_no_restart;
   // Cached kernel-like thread id: G: given at creation; others: gettid at first use; 0 = unknown.
   int tid;
   stack_t altstack;                  // what sigaltstack() told and was told (virtual: the M has its own)
-  void* cleanup_jmp;                 // head of the __pthread_register_cancel list
-  void* exit_frame;                  // where the forced unwind ends
-  jmp_buf* exit_jmp;
+  // Cancellation state and cleanup handlers are not here: libc's own, in the TCB, which is the G's (cancel.cpp).
 };
 
 extern thread_local Thread t_thread __attribute__((tls_model("initial-exec")));
@@ -40,5 +39,12 @@ inline Thread* thread_at(pthread_t t) { return tls_in(uintptr_t(t), &t_thread); 
 
 // This thread's id as gettid() tells it, cached. A G's is its own and never the kernel's.
 int self_tid();
+
+// Is a cancellation requested that the calling thread would act on at a cancellation point? For hooks that have something to give
+// back before they call test_cancel(): it does not return then (nor does after_interrupt()), unless the thread is ending already.
+bool cancel_pending();
+
+// In the child of fork, by the forking thread, after reset_in_child(): it is an ordinary kernel thread now.
+void thread_in_child();
 
 } // namespace gmp
