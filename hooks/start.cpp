@@ -1,0 +1,5 @@
+#include "hooks/start.hpp"
+
+namespace gmp {
+void hooks_start() {}
+} // namespace gmp

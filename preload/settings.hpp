@@ -1,0 +1,17 @@
+// What the user may set in the environment:
+//   GMP_MAXPROCS=N        number of Ps
+//   GMP_STACK=BYTES       cap on stack sizes, with K, M or G after it
+//   GMP_DEBUG=key=value,...  schedtrace=MS scheddetail=0|1 blocktrace=0|1 chaos=SEED verbose=0|1 maxms=N
+//   GMP_DISABLE=1         run natively
+#pragma once
+#include "runtime/gmp.hpp"
+
+namespace gmp {
+
+enum class Settings { Good, Disabled, Bad };
+
+// Reads them into `config`. Bad: one line on stderr has said which and what to do; nothing of `config` counts then.
+// Runs before libc's own start-up code: nothing but plain memory reads and, on Bad, one write.
+Settings read_settings(char** envp, Config& config);
+
+} // namespace gmp
