@@ -173,6 +173,8 @@ bool poll_prepare(PollItem*, size_t n);
 Wait poll_wait_many(PollItem*, size_t n, int64_t deadline);
 // The number is about to be closed or replaced (close, dup2 over it): forgets the registration, wakes its waiters (they try again).
 void poll_forget(int fd);
+// The runtime's own descriptors (epoll, break eventfd): programs that close "all" descriptors must not hit them (EBADF).
+bool poll_owns(int fd);
 
 // ---------------------------------------------------------------- blocking calls
 // Between the two the M may block; sysmon gives its P to others after 20 us if there is work. No verbs in between. Nothing
@@ -202,6 +204,9 @@ bool signal_context_ok();
 // main G, whose wait is interrupted). Async-signal-safe.
 void signal_defer();
 extern void (*g_run_pending_signals)(); // set by hooks: delivers what is pending, on the G
+// Set by hooks (may be null): sends a pending signal again, to the kernel thread tid, whose G sits in a system call or in program code.
+// The trampoline then finds signal_context_ok() and delivers the pending entry instead of a second one.
+extern void (*g_kick_signal)(int tid);
 // The G's signal mask: the kernel has it whenever the G runs. set returns the old one and applies at once.
 uint64_t get_sigmask(const G*);
 void set_sigmask(uint64_t mask); // calling G

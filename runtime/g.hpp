@@ -1,0 +1,158 @@
+// G, M and P: the three records. States are worded as ownership: who may touch the record now.
+#pragma once
+#include "runtime/gmp.hpp"
+#include "runtime/lock.hpp"
+
+namespace gmp {
+
+struct G;
+struct M;
+struct P;
+
+enum class GStatus : uint8_t {
+  Idle,     // a shell: owned by a free list or by spawn_prepare's caller
+  Runnable, // owned by a run queue (or by the waker that is about to put it there)
+  Running,  // owned by the M in g->m, which has a P unless `steal` says Taken
+  Syscall,  // owned by the M in g->m, whose P is up for grabs
+  Waiting,  // owned by whoever wins the claim on g->wait
+  Dead,     // has left its stack; owned by on_dead, then by the joiner
+};
+
+enum class WaitReason : uint8_t { None, Lot, Sleep, PollRead, PollWrite, PollMany, Dead };
+const char* wait_reason_name(WaitReason);
+
+// One timer for each G: no wait has two deadlines. Guarded by p->timers.lock.
+struct Timer {
+  int64_t when = 0;
+  P* p = nullptr; // whose heap it is in; stable while armed
+  int32_t index = -1; // place in the heap; -1: not in one
+};
+
+// g->wait: who ends this wait? All wakers (lock, descriptor, timer, interrupt) race for one claim; only the winner makes the G
+// runnable. The G publishes Waiting before any queue can hand it to a waker, and the scheduler turns Waiting into Parked
+// once the G's registers are saved: a claim that comes between is seen there, and the G runs on without having slept.
+namespace waitword {
+inline constexpr uint32_t Running = 0, Waiting = 1, Parked = 2, Claimed = 4, Reserved = 8, ReservedParked = 9; // Claimed | (uint32_t(Wait) << 8)
+}
+
+// steal: sysmon takes the P of an M that sits in program code or in a call that nobody announced (syscall.cpp).
+namespace stealflag {
+inline constexpr uint8_t None = 0, Tentative = 1, Taken = 2;
+}
+
+struct alignas(64) G {
+  // -- first line: what every verb and the switch touch
+  void* ctx;                         // saved fcontext while not running
+  uintptr_t tp;                      // thread pointer = TCB = pthread_t
+  M* m;                              // while Running or Syscall
+  std::atomic<uint32_t> wait;
+  std::atomic<uint8_t> in_rt;        // in the runtime: signals are recorded, sysmon keeps off. Written by the G only.
+  std::atomic<uint8_t> steal;        // written by sysmon (None->Tentative->Taken/None) and cleared by the G
+  std::atomic<uint8_t> insys;        // between enter_syscall and exit_syscall; written by the G only
+  std::atomic<uint8_t> sigpend;      // run_pending_signals wanted
+  std::atomic<uint8_t> intr;         // interrupt() came while not waiting: the next wait ends at once
+  std::atomic<GStatus> status;
+  WaitReason reason;
+  G* schedlink;                      // next in whatever list owns this G
+  uint64_t sigmask;                  // what the kernel shall have while this G runs
+  // -- waiting and identity
+  Timer timer;
+  const void* wait_addr;             // lot key or fd, for dumps
+  int64_t wait_since;
+  uint64_t goid;
+  void (*entry)(void*);
+  void* arg;
+  void (*on_dead)(G*, void*);
+  void* dead_arg;
+  // -- memory
+  char* map;                         // the mapping; null for the main G
+  size_t map_len;
+  char* stack_lo;                    // usable stack
+  size_t stack_size, guard_size;
+  char* stack_top;                   // where the first frame goes
+  bool user_stack, dirty_stack;
+  char name[16];
+  G *all_prev, *all_next;            // every shell, for dumps; sched.allg_lock
+};
+
+struct M {
+  uintptr_t g0_tp;
+  void* g0_ctx;                      // saved fcontext of g0 while a G runs
+  G* curg;
+  P* p;                              // null: idle, in a system call, or robbed
+  P* nextp;                          // given by whoever wakes this M
+  P* oldp;                           // the P it had before the system call
+  bool spinning;                     // out of work and looking for some
+  // What g0 shall do with curg once its registers are saved. Returns true when curg is to run on at once.
+  bool (*after)(M*, G*);
+  uint64_t sigmask;                  // what the kernel has for this thread
+  uint32_t rng;
+  int id, tid;
+  int syscall_fd;                    // /proc/self/task/TID/syscall, opened by sysmon at need; -1
+  Note note;                         // parked here
+  M* schedlink;                      // idle list / template's request list
+  M* all_next;                       // every M ever made; Ms are not destroyed
+};
+
+enum class PStatus : uint32_t { Idle, Running, Syscall };
+
+struct TimerHeap {
+  RtMutex lock;
+  Timer** heap;                      // 4-ary min-heap by when
+  uint32_t n, cap;
+  std::atomic<int64_t> first;        // when of the top, 0 when empty: read without the lock
+};
+
+inline constexpr uint32_t kRunq = 256;
+
+struct alignas(64) P {
+  std::atomic<uint32_t> head, tail;  // head: moved by stealers and owner (CAS); tail: by the owner
+  std::atomic<G*> runnext;           // runs next, inheriting the time slice
+  std::atomic<uint64_t> runnext_at;  // cycles() when it was set: stealers leave a fresh one alone
+  std::atomic<bool> lazy;            // a wake-up was not passed on to an idle P: sysmon looks after it
+  std::atomic<PStatus> status;
+  uint32_t schedtick, syscalltick, polltick, next_streak;
+  M* m;
+  P* link;                           // idle list
+  int id;
+  G* gfree;                          // shells, most recently used first
+  int ngfree;
+  uint64_t goid_next, goid_end;
+  TimerHeap timers;
+  long parks, steals;                // statistics, owner only
+  // sysmon's memory
+  uint32_t seen_sched, seen_sys;
+  int64_t seen_sched_at, seen_sys_at;
+  std::atomic<G*> runq[kRunq];
+};
+
+struct GList {                       // FIFO through schedlink
+  G *head = nullptr, *tail = nullptr;
+  long n = 0;
+  void push(G* g) {
+    g->schedlink = nullptr;
+    (tail ? tail->schedlink : head) = g;
+    tail = g;
+    n++;
+  }
+  G* pop() {
+    G* g = head;
+    if (g) {
+      head = g->schedlink;
+      if (!head) tail = nullptr;
+      n--;
+    }
+    return g;
+  }
+  void append(GList& o) {
+    if (!o.head) return;
+    (tail ? tail->schedlink : head) = o.head;
+    tail = o.tail;
+    n += o.n;
+    o = GList{};
+  }
+};
+
+extern thread_local M* t_m __attribute__((tls_model("initial-exec"))); // set on g0 only
+
+} // namespace gmp

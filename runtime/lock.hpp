@@ -1,0 +1,64 @@
+// The runtime's own lock and note. They block the M: use them for critical sections of tens of nanoseconds only, and take
+// them in this order (outer first):
+//   sched.lock  >  none other inside, except the note of a parked M
+//   a lot bucket > a second bucket (higher address last) > (run queues are lock-free; sched.lock through ready())
+//   FdRec.lock  >  (same as bucket)
+//   P.timers.lock > (same as bucket)
+// A bucket, an FdRec and a timer heap are never held together.
+#pragma once
+#include "runtime/base.hpp"
+
+namespace gmp {
+
+long futex_wait(std::atomic<uint32_t>* addr, uint32_t val, int64_t timeout_ns = -1); // 0, -EAGAIN, -EINTR, -ETIMEDOUT
+void futex_wake(std::atomic<uint32_t>* addr, int n);
+
+// 0 free, 1 held, 2 held and somebody sleeps.
+class RtMutex {
+  std::atomic<uint32_t> v_{0};
+  void lock_slow();
+
+public:
+  void lock() {
+    uint32_t z = 0;
+    if (GMP_UNLIKELY(!v_.compare_exchange_strong(z, 1, std::memory_order_acquire))) lock_slow();
+  }
+  void unlock() {
+    if (GMP_UNLIKELY(v_.exchange(0, std::memory_order_release) == 2)) futex_wake(&v_, 1);
+  }
+};
+
+class Locked {
+  RtMutex& m_;
+
+public:
+  explicit Locked(RtMutex& m) : m_(m) { m_.lock(); }
+  ~Locked() { m_.unlock(); }
+  Locked(const Locked&) = delete;
+};
+
+// One-shot wake-up of one sleeper (Go's note): wake() may come before sleep().
+class Note {
+  std::atomic<uint32_t> v_{0};
+
+public:
+  void clear() { v_.store(0, std::memory_order_relaxed); }
+  void wake() {
+    if (v_.exchange(1, std::memory_order_release) == 0) futex_wake(&v_, 1);
+  }
+  void sleep() {
+    while (v_.load(std::memory_order_acquire) == 0) futex_wait(&v_, 0);
+  }
+  // False: a signal handler has run; call again.
+  bool sleep_until_signal() {
+    while (v_.load(std::memory_order_acquire) == 0)
+      if (futex_wait(&v_, 0) == -EINTR) return v_.load(std::memory_order_acquire) != 0;
+    return true;
+  }
+  bool sleep_for(int64_t ns) { // false: the time is over
+    if (v_.load(std::memory_order_acquire) == 0) futex_wait(&v_, 0, ns);
+    return v_.load(std::memory_order_acquire) != 0;
+  }
+};
+
+} // namespace gmp

@@ -1,0 +1,184 @@
+// The life of a G: made, started, ended, recycled.
+//
+// A shell (stack, TLS block, TCB, record) is expensive to make (6 us, a malloc for the dtv) and cheap to use again (0.1 us), so
+// finished ones are kept: up to 64 for each P, warm; the rest in a global list with their stack pages given back.
+#include <cstring>
+#include <sys/syscall.h>
+#include "runtime/sched.hpp"
+
+namespace gmp {
+
+void destroy_shell(G*);
+
+constexpr int kLocalFree = 64;
+
+static bool fits(G* g, const SpawnOpts& o, size_t map_len) {
+  return !g->user_stack && g->map_len == map_len && g->guard_size == align_up(o.guard_size, kPage);
+}
+
+static G* take_fitting(G** list, const SpawnOpts& o, size_t map_len, int look) {
+  for (G** pp = list; *pp && look > 0; pp = &(*pp)->schedlink, look--)
+    if (fits(*pp, o, map_len)) {
+      G* g = *pp;
+      *pp = g->schedlink;
+      return g;
+    }
+  return nullptr;
+}
+
+static G* gfget(const SpawnOpts& o) {
+  if (o.stack_addr) return nullptr;
+  size_t len = align_up(align_up(o.guard_size, kPage) + o.stack_size + shell_overhead(), kPage);
+  P* p = cur_p();
+  if (p && p->gfree)
+    if (G* g = take_fitting(&p->gfree, o, len, 8)) {
+      p->ngfree--;
+      return g;
+    }
+  if (!sched.gfree) return nullptr;
+  Locked l(sched.lock);
+  G* g = take_fitting(&sched.gfree, o, len, 32);
+  if (g) sched.ngfree--;
+  return g;
+}
+
+static void gfput(G* g) {
+  if (g->user_stack) { // its TLS block alone is not worth a list of its own; the mapping is two pages
+    stack_trim(g);
+  }
+  P* p = cur_p();
+  if (p && !g->user_stack && p->ngfree < kLocalFree) {
+    g->schedlink = p->gfree;
+    p->gfree = g;
+    p->ngfree++;
+    return;
+  }
+  stack_trim(g);
+  Locked l(sched.lock);
+  g->schedlink = sched.gfree;
+  sched.gfree = g;
+  sched.ngfree++;
+}
+
+static uint64_t new_goid() {
+  P* p = cur_p();
+  if (!p) return sched.goidgen.fetch_add(1) + 1;
+  if (p->goid_next == p->goid_end) {
+    p->goid_next = sched.goidgen.fetch_add(16) + 1;
+    p->goid_end = p->goid_next + 16;
+  }
+  return p->goid_next++;
+}
+
+G* spawn_prepare(const SpawnOpts& o, int* err) {
+  G* g;
+  uint64_t id;
+  {
+    RtScope rt;
+    g = gfget(o);
+    id = new_goid();
+  }
+  if (!g) {
+    g = new_shell(o.stack_size, o.guard_size, o.stack_addr); // may call malloc: outside the runtime
+    if (!g) {
+      *err = EAGAIN;
+      return nullptr;
+    }
+    Locked l(sched.allg_lock);
+    g->all_next = sched.allg;
+    if (g->all_next) g->all_next->all_prev = g;
+    sched.allg = g;
+  }
+  g->goid = id;
+  g->m = nullptr;
+  g->wait.store(waitword::Running, std::memory_order_relaxed);
+  g->in_rt.store(1, std::memory_order_relaxed); // until g_start
+  g->intr.store(0, std::memory_order_relaxed);
+  g->sigpend.store(0, std::memory_order_relaxed);
+  g->name[0] = 0;
+  g->sigmask = t_g ? t_g->sigmask : 0;
+  set_tcb_tid(g->tp, int(0x20000000 | (id & 0x1fffffff)));
+  register_tcb(g->tp, true);
+  return g;
+}
+
+void spawn_commit(G* g, void (*entry)(void*), void* arg) {
+  g->entry = entry;
+  g->arg = arg;
+  g->ctx = new_context(g->stack_top, g->stack_lo, nullptr);
+  RtScope rt;
+  sched.ng.fetch_add(1, std::memory_order_relaxed);
+  ready(g);
+}
+
+void spawn_abandon(G* g) {
+  RtScope rt;
+  g->status.store(GStatus::Idle, std::memory_order_relaxed);
+  gfput(g);
+}
+
+void g_start() {
+  G* g = getg();
+  leave_rt(g, 0);
+  g->entry(g->arg);
+  die("a thread's entry function returned");
+}
+
+static bool after_exit(M* m, G* g) {
+  g->status.store(GStatus::Dead, std::memory_order_release);
+  m->curg = nullptr;
+  g->m = nullptr;
+  sched.ng.fetch_sub(1, std::memory_order_relaxed);
+  g->on_dead(g, g->dead_arg);
+  return false;
+}
+
+void exit_g(void (*on_dead)(G*, void*), void* arg) {
+  G* g = getg();
+  if (g->map) tls_reset_for_reuse();
+  g->on_dead = on_dead;
+  g->dead_arg = arg;
+  enter_rt(g);
+  mcall(g, after_exit);
+  __builtin_unreachable();
+}
+
+void free_g(G* g) {
+  if (!g->map) return; // the main G
+  RtScope rt;
+  GMP_ASSERT(g->status.load() == GStatus::Dead);
+  register_tcb(g->tp, false);
+  g->status.store(GStatus::Idle, std::memory_order_relaxed);
+  gfput(g);
+}
+
+long g_count() { return sched.ng.load(std::memory_order_relaxed); }
+
+// ---------------------------------------------------------------- identity
+
+uintptr_t thread_pointer_of(const G* g) { return g->tp; }
+uint64_t goid(const G* g) { return g->goid; }
+G* main_g() { return g_main.tp ? &g_main : nullptr; }
+G* g_of_handle(uintptr_t t) {
+  if (!t || (t & 7) || !registered(t)) return nullptr;
+  G* g = *tls_in(t, &t_g);
+  return g && g->tp == t ? g : nullptr;
+}
+void set_name(G* g, const char* name) {
+  strncpy(g->name, name, 15);
+  g->name[15] = 0;
+}
+void get_name(const G* g, char out[16]) { memcpy(out, g->name, 16); }
+
+uint64_t get_sigmask(const G* g) { return g->sigmask; }
+void set_sigmask_of(G* g, uint64_t mask) { g->sigmask = mask; }
+void set_sigmask(uint64_t mask) {
+  G* g = getg();
+  uint8_t prev = enter_rt(g);
+  g->sigmask = mask;
+  g->m->sigmask = mask;
+  sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &g->sigmask, 0, 8);
+  leave_rt(g, prev);
+}
+
+} // namespace gmp

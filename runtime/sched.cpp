@@ -1,0 +1,448 @@
+// The scheduler: who runs which G.
+//
+// The idea is Go's. G = a thread of the program, M = a kernel thread, P = the right to run program code, of which there are
+// GOMAXPROCS. An M needs a P to run Gs; an M that blocks in the kernel gives its P to another. Each P has a queue of its
+// own, so that the common case takes no lock; Ms without work steal half the queue of a random P; Ms without luck sleep.
+//
+// The wake-up protocol. Work may be queued while other Ps are idle, and nobody may sleep while work waits for long. One
+// searching ("spinning") M is enough: whoever queues work wakes an M only if a P is idle and nobody searches (wakep); a
+// searcher that finds work wakes the next searcher. A searcher that gives up first drops its P, then its spinning mark,
+// and then looks at all queues once more: either the queuer saw it spinning, and this last look comes after the queueing, or the
+// queuer saw no one spinning and wakes someone itself. Both sides have a full fence between their store and their load.
+//
+// Where we differ from Go:
+//  * Lazy wake-ups. Waking a parked kernel thread costs the waker 5 to 10 us here and the ping-pong of two threads needs no
+//    second P at all. So the first G that is made runnable on a P with an empty queue (it goes to runnext) wakes nobody:
+//    usually the waker is about to wait itself. If it is not, sysmon sees the P's tick stand still within 20 us to 1 ms
+//    and calls wakep. A second G in the queue wakes at once.
+//  * A waiter is ended by a claim (g.hpp), not by a lock held over the switch: C waits have many wakers.
+//  * yield goes to the tail of the local queue; the 61st-tick look at the global queue keeps it fair, and every so often the
+//    loop polls the network although the queue is not empty, because C programs spin on sched_yield.
+//  * CPU-bound Gs and unannounced blocking are robbed of their P (syscall.cpp) until signals preempt.
+// Rejected: one global queue (a lock for each switch); per-P epoll instances (a connection would stick to its P); waking
+// an M for each ready G (see above: it made every benchmark with two Ps slower than with one).
+#include <sys/syscall.h>
+#include "runtime/sched.hpp"
+#include "runtime/runq.hpp"
+
+namespace gmp {
+
+Sched sched;
+
+uint32_t fastrand() {
+  M* m = cur_m();
+  static std::atomic<uint32_t> shared{0x9e3779b9};
+  uint32_t x = m ? m->rng : shared.load(std::memory_order_relaxed);
+  x ^= x << 13, x ^= x >> 17, x ^= x << 5;
+  if (m) m->rng = x;
+  else shared.store(x, std::memory_order_relaxed);
+  return x;
+}
+
+bool runq_empty(P* p) { return runq::empty(p); }
+
+// ---------------------------------------------------------------- global queue, idle Ps (sched.lock held)
+
+void globrunqput(G* g) {
+  sched.runq.push(g);
+  sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
+}
+
+// A fair share of the global queue: one to run, the rest into p's queue.
+G* globrunqget(P* p, int max) {
+  long n = sched.runq.n;
+  if (n == 0) return nullptr;
+  long take = n / sched.nprocs + 1;
+  if (max > 0 && take > max) take = max;
+  if (take > long(kRunq) / 2) take = kRunq / 2;
+  if (take > n) take = n;
+  G* g = sched.runq.pop();
+  for (long i = 1; i < take && runq::has_room(p); i++) runq::put_local(p, sched.runq.pop());
+  sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
+  return g;
+}
+
+P* pidleget() {
+  P* p = sched.pidle;
+  if (p) {
+    sched.pidle = p->link;
+    sched.npidle.fetch_sub(1);
+    if (GMP_UNLIKELY(sched.sysmon_deep.load(std::memory_order_relaxed))) sysmon_wake();
+  }
+  return p;
+}
+
+void pidleput(P* p) {
+  p->status.store(PStatus::Idle, std::memory_order_release);
+  p->link = sched.pidle;
+  sched.pidle = p;
+  sched.npidle.fetch_add(1);
+}
+
+void acquirep(M* m, P* p) {
+  p->m = m;
+  p->status.store(PStatus::Running, std::memory_order_release);
+  m->p = p;
+}
+
+P* releasep(M* m) {
+  P* p = m->p;
+  m->p = nullptr;
+  p->m = nullptr;
+  return p;
+}
+
+// ---------------------------------------------------------------- waking and parking Ms
+
+// Runs p on an idle or a new M. Without either (the cap) p goes back to the idle list: the next M that leaves a system call or
+// is about to park takes it.
+void startm(P* p, bool spinning) {
+  M* m;
+  {
+    Locked l(sched.lock);
+    if (!p && !(p = pidleget())) {
+      if (spinning) sched.nmspinning.fetch_sub(1);
+      return;
+    }
+    m = sched.midle;
+    if (m) {
+      sched.midle = m->schedlink;
+      sched.nmidle--;
+    }
+  }
+  bool fresh = !m;
+  if (fresh && !(m = new_m_record())) {
+    if (spinning) sched.nmspinning.fetch_sub(1);
+    Locked l(sched.lock);
+    pidleput(p);
+    return;
+  }
+  m->spinning = spinning;
+  m->nextp = p;
+  if (fresh) template_request(m);
+  else m->note.wake();
+}
+
+void wakep() {
+  if (sched.npidle.load() == 0 || sched.nmspinning.load() != 0) return;
+  int zero = 0;
+  if (!sched.nmspinning.compare_exchange_strong(zero, 1)) return;
+  startm(nullptr, true);
+}
+
+// p has lost its M to the kernel: give it another if there is anything to do.
+void handoffp(P* p) {
+  sched.handoffs.fetch_add(1, std::memory_order_relaxed);
+  if (!runq::empty(p) || sched.runqsize.load() != 0) {
+    startm(p, false);
+    return;
+  }
+  if (sched.nmspinning.load() + sched.npidle.load() == 0) {
+    int zero = 0;
+    if (sched.nmspinning.compare_exchange_strong(zero, 1)) {
+      startm(p, true);
+      return;
+    }
+  }
+  int64_t when;
+  {
+    Locked l(sched.lock);
+    if (sched.runq.n != 0) goto start;
+    // The last P must not go idle while nobody waits for the network.
+    if (sched.npidle.load() == sched.nprocs - 1 && sched.lastpoll.load() != 0) goto start;
+    when = timers_first(p);
+    pidleput(p);
+  }
+  if (when != 0) {
+    int64_t until = sched.polluntil.load();
+    if (sched.lastpoll.load() != 0) wakep();
+    else if (until == 0 || until > when) netpoll_break();
+  }
+  return;
+start:
+  startm(p, false);
+}
+
+// Sleeps until somebody hands this M a P.
+void stopm(M* m) {
+  GMP_ASSERT(!m->p && !m->spinning);
+  {
+    Locked l(sched.lock);
+    m->note.clear();
+    m->schedlink = sched.midle;
+    sched.midle = m;
+    sched.nmidle++;
+  }
+  while (!m->note.sleep_until_signal()) signal_forward();
+  P* p = m->nextp;
+  m->nextp = nullptr;
+  acquirep(m, p);
+}
+
+// ---------------------------------------------------------------- making Gs runnable
+
+void ready(G* g, bool next) {
+  P* p = cur_p();
+  g->status.store(GStatus::Runnable, std::memory_order_relaxed);
+  if (!p) {
+    {
+      Locked l(sched.lock);
+      globrunqput(g);
+    }
+    wakep();
+    return;
+  }
+  if (GMP_UNLIKELY(chaos(4))) next = false;
+  bool had_work = !runq::empty(p);
+  runq::put(p, g, next);
+  if (had_work) wakep();
+  else p->lazy.store(true, std::memory_order_relaxed);
+}
+
+void ready_list(GList& l) {
+  if (!l.head) return;
+  P* p = cur_p();
+  if (!p) {
+    {
+      Locked k(sched.lock);
+      for (G* g = l.head; g; g = g->schedlink) g->status.store(GStatus::Runnable, std::memory_order_relaxed);
+      sched.runq.append(l);
+      sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
+    }
+    wakep();
+    return;
+  }
+  while (G* g = l.pop()) ready(g, false);
+}
+
+// ---------------------------------------------------------------- finding work
+
+static G* steal_work(P* p, int64_t* now, int64_t* poll_until) {
+  for (int round = 0; round < 4; round++) {
+    bool last = round == 3;
+    uint32_t n = uint32_t(sched.nprocs), start = fastrand() % n;
+    for (uint32_t k = 0; k < n; k++) {
+      P* victim = sched.allp[(start + k) % n];
+      if (victim == p) continue;
+      if (last) {
+        int64_t f = timers_first(victim);
+        if (f != 0) {
+          if (*now == 0) *now = nanotime();
+          if (f <= *now) {
+            GList due;
+            check_timers(victim, *now, &due);
+            ready_list(due);
+            if (G* g = runq::get(p)) return g;
+          } else if (*poll_until == 0 || f < *poll_until)
+            *poll_until = f;
+        }
+      }
+      if (victim->status.load(std::memory_order_relaxed) != PStatus::Idle)
+        if (G* g = runq::steal(p, victim, last)) {
+          p->steals++;
+          return g;
+        }
+    }
+  }
+  return nullptr;
+}
+
+static void reset_spinning(M* m) {
+  m->spinning = false;
+  sched.nmspinning.fetch_sub(1);
+  // A searcher has found work: somebody else shall go on searching.
+  wakep();
+}
+
+// Blocks until there is something to run. On return m has a P.
+static G* find_runnable(M* m) {
+top:
+  P* p = m->p;
+  int64_t now = 0, poll_until = 0;
+  // Timers of this P.
+  if (int64_t f = timers_first(p)) {
+    now = nanotime();
+    if (f <= now) {
+      GList due;
+      check_timers(p, now, &due);
+      ready_list(due);
+    }
+    poll_until = timers_first(p);
+  }
+  if (p->schedtick % 61 == 0 && sched.runqsize.load(std::memory_order_relaxed) > 0) {
+    Locked l(sched.lock);
+    if (G* g = globrunqget(p, 1)) return g;
+  }
+  // A queue that never runs dry must not keep the network waiting: look about every 50 us.
+  if (GMP_UNLIKELY((p->schedtick & 31) == 0) && netpoll_any()) {
+    uint64_t t = arch::cycles(), last = sched.lastpoll_tsc.load(std::memory_order_relaxed);
+    if (t - last > sched.cycles_per_ms / 20 && sched.lastpoll.load(std::memory_order_relaxed) != 0) {
+      GList l;
+      netpoll(0, &l);
+      ready_list(l);
+    }
+  }
+  if (G* g = runq::get(p)) return g;
+  if (sched.runqsize.load() > 0) {
+    Locked l(sched.lock);
+    if (G* g = globrunqget(p, 0)) return g;
+  }
+  if (netpoll_any() && sched.lastpoll.load() != 0) {
+    GList l;
+    netpoll(0, &l);
+    if (l.head) {
+      G* g = l.pop();
+      ready_list(l);
+      return g;
+    }
+  }
+  // Searching costs CPU: at most half as many searchers as busy Ps.
+  if (m->spinning || 2 * sched.nmspinning.load() < sched.nprocs - sched.npidle.load()) {
+    if (!m->spinning) {
+      m->spinning = true;
+      sched.nmspinning.fetch_add(1);
+    }
+    if (sched.nprocs > 1)
+      if (G* g = steal_work(p, &now, &poll_until)) return g;
+    if (G* g = runq::get(p)) return g;
+  }
+  // Give the P up.
+  {
+    Locked l(sched.lock);
+    if (G* g = globrunqget(p, 0)) return g;
+    releasep(m);
+    pidleput(p);
+  }
+  bool was_spinning = m->spinning;
+  if (m->spinning) {
+    m->spinning = false;
+    sched.nmspinning.fetch_sub(1);
+  }
+  std::atomic_thread_fence(std::memory_order_seq_cst); // see the essay: the last look comes after the mark is dropped
+  bool work = sched.runqsize.load() > 0;
+  for (int i = 0; !work && i < sched.nprocs; i++) work = !runq::ring_empty(sched.allp[i]); // not runnext: its P is about to run it, and sysmon looks after the rest
+  if (!work) {
+    for (int i = 0; i < sched.nprocs; i++) // timers that were armed while we were giving up
+      if (int64_t f = timers_first(sched.allp[i]))
+        if (poll_until == 0 || f < poll_until) poll_until = f;
+  } else if (was_spinning) {
+    Locked l(sched.lock);
+    P* q = pidleget();
+    if (q) {
+      acquirep(m, q);
+      m->spinning = true;
+      sched.nmspinning.fetch_add(1);
+    }
+  }
+  if (m->p) goto top;
+  // Wait for the network and the timers, if nobody does.
+  if ((netpoll_any() || poll_until != 0) && sched.lastpoll.exchange(0) != 0) {
+    sched.polluntil.store(poll_until);
+    int64_t delay = -1;
+    if (poll_until != 0) {
+      delay = poll_until - nanotime();
+      if (delay < 0) delay = 0;
+    }
+    // A timer armed between the look above and here has seen lastpoll != 0 and told nobody: look again now that it is 0.
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    for (int i = 0; i < sched.nprocs; i++)
+      if (int64_t f = timers_first(sched.allp[i]))
+        if (poll_until == 0 || f < poll_until) delay = 0;
+    if (sched.runqsize.load() > 0) delay = 0;
+    GList l;
+    netpoll(delay, &l);
+    sched.polluntil.store(0);
+    sched.lastpoll.store(nanotime());
+    signal_forward();
+    P* q;
+    {
+      Locked k(sched.lock);
+      q = pidleget();
+    }
+    if (!q) {
+      ready_list(l); // no P here: to the global queue
+    } else {
+      acquirep(m, q);
+      if (l.head) {
+        G* g = l.pop();
+        ready_list(l);
+        return g;
+      }
+      goto top; // timers or a break: this M looks for work as one that spins would
+    }
+  } else if (poll_until != 0) {
+    int64_t until = sched.polluntil.load();
+    if (until == 0 || until > poll_until) netpoll_break();
+  }
+  stopm(m);
+  goto top;
+}
+
+// ---------------------------------------------------------------- the loop
+
+static void set_kernel_mask(M* m, uint64_t mask) {
+  m->sigmask = mask;
+  sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &m->sigmask, 0, 8);
+}
+
+static void execute(M* m, G* g) {
+  P* p = m->p;
+  p->schedtick++;
+  p->lazy.store(false, std::memory_order_relaxed);
+  m->curg = g;
+  g->m = m;
+  g->status.store(GStatus::Running, std::memory_order_release);
+  if (GMP_UNLIKELY(g->sigmask != m->sigmask)) set_kernel_mask(m, g->sigmask);
+  for (;;) {
+    switch_to_g(m, g);
+    if (!m->after(m, g)) break;
+    // The wait was over before it began.
+    g->status.store(GStatus::Running, std::memory_order_relaxed);
+  }
+  m->curg = nullptr;
+}
+
+void schedule_loop(M* m) {
+  // main's g0 arrives here in the middle of main's first switch; other Ms start with nothing.
+  if (m->curg) {
+    G* g = m->curg;
+    if (m->after(m, g)) execute(m, g);
+    m->curg = nullptr;
+  }
+  for (;;) {
+    signal_forward();
+    if (!m->p) stopm(m);
+    G* g = find_runnable(m);
+    if (m->spinning) reset_spinning(m);
+    execute(m, g);
+  }
+}
+
+static bool after_yield(M* m, G* g) {
+  g->status.store(GStatus::Runnable, std::memory_order_relaxed);
+  if (GMP_UNLIKELY(chaos(4))) {
+    Locked l(sched.lock);
+    globrunqput(g);
+    return false;
+  }
+  runq::put(m->p, g, false);
+  return false;
+}
+
+void yield() {
+  G* g = getg();
+  if (!g) {
+    sys(SYS_sched_yield);
+    return;
+  }
+  uint8_t prev = enter_rt(g);
+  P* p = g->m->p;
+  // Nobody else here: let the network and the timers in now and then, other kernel threads otherwise.
+  if (runq::empty(p) && sched.runqsize.load(std::memory_order_relaxed) == 0 && (++p->polltick & 15) != 0)
+    sys(SYS_sched_yield);
+  else
+    mcall(g, after_yield);
+  leave_rt(g, prev);
+}
+
+} // namespace gmp

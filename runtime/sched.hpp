@@ -1,0 +1,166 @@
+// Internal declarations of the scheduler; sched.cpp opens with the essay.
+#pragma once
+#include "runtime/g.hpp"
+
+namespace gmp {
+
+struct Sched {
+  RtMutex lock;            // global queue, idle lists, M list, global free list
+  GList runq;
+  std::atomic<long> runqsize;
+  M* midle;
+  int nmidle;
+  M* allm;
+  std::atomic<int> nm;     // Ms made so far
+  P* pidle;
+  std::atomic<int> npidle;
+  std::atomic<int> nmspinning;
+  P** allp;
+  int nprocs;
+  G* gfree;
+  long ngfree;
+  std::atomic<uint64_t> goidgen;
+  std::atomic<long> ng;    // living Gs, main included
+  RtMutex allg_lock;
+  G* allg;
+  // netpoll: 0 while an M blocks in it, else when it was last polled (nanotime).
+  std::atomic<int64_t> lastpoll;
+  std::atomic<int64_t> polluntil;
+  std::atomic<uint64_t> lastpoll_tsc;
+  // sysmon
+  std::atomic<bool> sysmon_deep; // sleeps until somebody leaves idleness
+  Note sysmon_note;
+  uint64_t cycles_per_ms;
+  int64_t start_time;
+  // template thread's inbox: Ms to be started
+  RtMutex template_lock;
+  M* template_queue;
+  std::atomic<uint32_t> template_word;
+  // statistics
+  std::atomic<long> handoffs, unannounced, polls;
+};
+extern Sched sched;
+extern G g_main;
+extern bool g_no_membarrier;
+
+// ---- entering and leaving the runtime on a G (syscall.cpp holds the slow part and the argument)
+void enter_rt_slow(G* g);
+void run_sigpend(G* g);
+inline uint8_t enter_rt(G* g) {
+  uint8_t prev = g->in_rt.load(std::memory_order_relaxed);
+  g->in_rt.store(1, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (GMP_UNLIKELY(g_no_membarrier)) std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (GMP_UNLIKELY(g->steal.load(std::memory_order_relaxed) | g->insys.load(std::memory_order_relaxed)))
+    if (!prev) enter_rt_slow(g);
+  return prev;
+}
+inline void leave_rt(G* g, uint8_t prev) {
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  g->in_rt.store(prev, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  if (GMP_UNLIKELY(g->sigpend.load(std::memory_order_relaxed)) && !prev) run_sigpend(g);
+}
+// For verbs that also run on g0 and on foreign threads: does nothing there.
+class RtScope {
+  G* g_;
+  uint8_t prev_ = 0;
+
+public:
+  RtScope() : g_(getg()) {
+    if (g_) prev_ = enter_rt(g_);
+  }
+  ~RtScope() {
+    if (g_) leave_rt(g_, prev_);
+  }
+  RtScope(const RtScope&) = delete;
+};
+
+// The M and P of the caller, in the runtime: null on foreign threads (and sysmon).
+inline M* cur_m() { return t_g ? t_g->m : t_m; }
+inline P* cur_p() {
+  M* m = cur_m();
+  return m ? m->p : nullptr;
+}
+
+void signal_forward(); // g0, no locks: passes a signal that arrived on g0 on to a G
+
+// ---- switch.cpp
+void switch_to_g(M*, G*);                 // on g0: runs g until it switches back; its context is saved then
+void mcall(G* g, bool (*after)(M*, G*));  // on a G: back to g0, which calls after(m, g)
+void* new_context(char* stack_top, char* stack_lo, void (*fn)()); // first run calls fn on the new stack
+[[noreturn]] void g_start();              // first function of every G
+void init_main_g0(M* m0, char* stack_top, char* stack_lo);
+
+// ---- stack.cpp / tls.cpp
+bool tls_probe(const char** why);
+bool tls_init(const char** why);          // makes the template thread, learns the layout
+void tls_forget();                        // in fork's child
+size_t shell_overhead();                  // bytes above the usable stack: TLS, TCB, G
+G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr); // null: out of memory. May call malloc.
+void tls_reset_for_reuse();               // on the ending G's own thread pointer
+void stack_trim(G*);                      // give stack pages back
+bool registered(uintptr_t tcb);
+void register_tcb(uintptr_t tcb, bool on);
+void set_tcb_tid(uintptr_t tcb, int tid);
+int tcb_tid(uintptr_t tcb);
+
+// ---- sched.cpp
+[[noreturn]] void schedule_loop(M* m);
+void ready(G* g, bool next = true);       // g is Runnable's owner's to give: puts it into a queue
+void ready_list(GList&);
+void wakep();
+void startm(P* p, bool spinning);
+void handoffp(P* p);
+P* pidleget();                            // sched.lock held
+void pidleput(P* p);                      // sched.lock held
+void globrunqput(G*);                     // sched.lock held
+G* globrunqget(P*, int max);              // sched.lock held
+void acquirep(M*, P*);
+P* releasep(M*);
+void stopm(M*);                           // until somebody hands it a P
+bool runq_empty(P*);
+inline bool chaos(unsigned one_in);       // true now and then, in chaos mode only
+uint32_t fastrand();
+
+// ---- wait.cpp: the claim
+bool claim(G* g, Wait reason, bool* must_ready); // true: this caller ends the wait; *must_ready: and must make g runnable
+bool claim_reserve(G* g, bool* parked);
+bool claim_finish(G* g, bool parked);            // true: must be made runnable
+inline bool claim_and_ready(G* g, Wait reason) {
+  bool must;
+  if (!claim(g, reason, &must)) return false;
+  if (must) ready(g);
+  return true;
+}
+bool begin_wait(G* g);                    // publishes Waiting; false: an interrupt is pending, nothing was published
+Wait park(G* g, WaitReason, const void* what); // after begin_wait and queueing
+void cancel_wait(G* g);                   // begin_wait but nothing was queued
+
+// ---- timer.cpp
+void timer_add(G* g, int64_t when);       // in the heap of the caller's P
+void timer_del(G* g);                     // no-op if it has fired
+int64_t timers_first(P*);                 // 0: none
+void check_timers(P*, int64_t now, GList* out); // claims for those due
+
+// ---- netpoll.cpp
+bool netpoll_init();
+void netpoll(int64_t delay_ns, GList* out); // <0: block; 0: poll; >0: at most so long
+void netpoll_break();
+bool netpoll_any();                       // has anything been registered?
+void netpoll_forget_all();
+
+// ---- mspawn.cpp: kernel threads
+M* new_m_record();                        // null at the cap
+void template_request(M*);
+[[noreturn]] void template_loop();
+void m_main(M*);
+
+// ---- sysmon.cpp, trace.cpp
+void sysmon_start();
+void sysmon_wake();                       // if in deep sleep
+void schedtrace(int64_t now);
+
+inline bool chaos(unsigned one_in) { return GMP_UNLIKELY(g_config.chaos != 0) && fastrand() % one_in == 0; }
+
+} // namespace gmp

@@ -1,0 +1,83 @@
+// The memory of stacks: one mapping for each G, guard at the low end.
+//
+// MAP_STACK keeps huge pages away (a parked 8 MB stack cost 2 MB with THP). The guard is a guard marker where the kernel has
+// them (Linux 6.13): it does not split the mapping, so neighbouring stacks stay one VMA and a million of them fit under
+// vm.max_map_count. Older kernels: mprotect, as long as half the map count lasts, then no guard, with one warning.
+// Lengths are never a multiple of 2 MB: the top pages of one stack and the guard marker of the next then share a page table.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include "runtime/sched.hpp"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+namespace gmp {
+
+static std::atomic<int> guard_kind; // 0 unknown, 1 markers, 2 mprotect, 3 none
+static std::atomic<long> guards_left;
+
+static long max_map_count() {
+  char b[32];
+  long fd = sys(SYS_openat, AT_FDCWD, "/proc/sys/vm/max_map_count", O_RDONLY | O_CLOEXEC), n = 0, v = 0;
+  if (fd < 0) return 65530;
+  n = sys(SYS_read, fd, b, sizeof b);
+  sys(SYS_close, fd);
+  for (long i = 0; i < n && b[i] >= '0' && b[i] <= '9'; i++) v = v * 10 + (b[i] - '0');
+  return v > 0 ? v : 65530;
+}
+
+static void install_guard(char* lo, size_t len) {
+  int k = guard_kind.load(std::memory_order_relaxed);
+  if (k <= 1) {
+    if (sys(SYS_madvise, lo, len, MADV_GUARD_INSTALL) == 0) {
+      guard_kind.store(1, std::memory_order_relaxed);
+      return;
+    }
+    if (k == 1) return; // a single failure (memory): the stack works without
+    guards_left.store(max_map_count() / 4, std::memory_order_relaxed); // each guard splits one mapping in two
+    guard_kind.store(2, std::memory_order_relaxed);
+    k = 2;
+  }
+  if (k == 2) {
+    if (guards_left.fetch_sub(1, std::memory_order_relaxed) > 0 && sys(SYS_mprotect, lo, len, PROT_NONE) == 0) return;
+    if (guard_kind.exchange(3) == 2)
+      say("vm.max_map_count is used up: further thread stacks have no guard page (raise vm.max_map_count, or use Linux 6.13)");
+  }
+}
+
+char* map_stack(size_t len, size_t guard) {
+  long r = sys(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  if (r < 0) return nullptr;
+  if (guard) install_guard(reinterpret_cast<char*>(r), guard);
+  return reinterpret_cast<char*>(r);
+}
+
+void stack_trim(G* g) {
+  if (g->user_stack || !g->map) return;
+  // All but the page that the next thread's first frames touch anyway.
+  char* hi = reinterpret_cast<char*>((uintptr_t(g->stack_top) - 1) & ~(kPage - 1));
+  if (hi > g->stack_lo) sys(SYS_madvise, g->stack_lo, hi - g->stack_lo, MADV_DONTNEED);
+}
+
+size_t default_stack_size() {
+  static std::atomic<size_t> cached;
+  size_t s = cached.load(std::memory_order_relaxed);
+  if (s) return s;
+  rlimit64 rl{};
+  s = 8u << 20;
+  if (sys(SYS_prlimit64, 0, RLIMIT_STACK, 0, &rl) == 0 && rl.rlim_cur != RLIM64_INFINITY && rl.rlim_cur >= 16384)
+    s = align_up(rl.rlim_cur, kPage);
+  if (g_config.stack_cap && s > g_config.stack_cap) s = g_config.stack_cap;
+  cached.store(s, std::memory_order_relaxed);
+  return s;
+}
+
+StackBounds stack_bounds(const G* g) {
+  if (!g->map) return {nullptr, 0, 0};
+  return {g->stack_lo, g->stack_size, g->guard_size};
+}
+
+} // namespace gmp

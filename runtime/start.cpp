@@ -1,0 +1,187 @@
+// From a single-threaded program to a GMP process, and back in fork's child.
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <new>
+#include <sched.h>
+#include <sys/syscall.h>
+#include "runtime/sched.hpp"
+
+namespace gmp {
+
+std::atomic<Mode> g_mode{Mode::Unstarted};
+Config g_config;
+G g_main;
+bool g_no_membarrier;
+
+void tcb_unregister_rseq(uintptr_t tcb);
+void lot_forget_all();
+void m_forget_all();
+
+static RtMutex start_lock;
+
+// cgroup v2's cpu.max of this process, rounded up; 0: no limit or not readable.
+static int cgroup_cpus() {
+  char path[512], b[512];
+  long fd = sys(SYS_openat, AT_FDCWD, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return 0;
+  long n = sys(SYS_read, fd, b, sizeof b - 1);
+  sys(SYS_close, fd);
+  if (n <= 0) return 0;
+  b[n] = 0;
+  const char* own = "";
+  for (char* l = b; *l;) {
+    char* e = l;
+    while (*e && *e != '\n') e++;
+    bool end = !*e;
+    *e = 0;
+    if (l[0] == '0' && l[1] == ':' && l[2] == ':') own = l + 3;
+    if (end) break;
+    l = e + 1;
+  }
+  int best = 0;
+  // The quota of any ancestor binds as well; own group first, then the root of what this container sees.
+  for (const char* dir : {own, ""}) {
+    format(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", dir[0] == '/' && !dir[1] ? "" : dir);
+    fd = sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) continue;
+    char q[64];
+    n = sys(SYS_read, fd, q, sizeof q - 1);
+    sys(SYS_close, fd);
+    if (n <= 0 || q[0] == 'm') continue;
+    q[n] = 0;
+    long quota = 0, period = 0;
+    char* c = q;
+    for (; *c >= '0' && *c <= '9'; c++) quota = quota * 10 + (*c - '0');
+    while (*c == ' ') c++;
+    for (; *c >= '0' && *c <= '9'; c++) period = period * 10 + (*c - '0');
+    int k = period > 0 ? int((quota + period - 1) / period) : 0;
+    if (k > 0 && (best == 0 || k < best)) best = k;
+  }
+  return best;
+}
+
+static int default_procs() {
+  unsigned long mask[128] = {};
+  long n = sys(SYS_sched_getaffinity, 0, sizeof mask, mask);
+  int cpus = 0;
+  for (long i = 0; i < n / 8; i++) cpus += __builtin_popcountl(mask[i]);
+  if (cpus < 1) cpus = 1;
+  int q = cgroup_cpus();
+  return q > 0 && q < cpus ? q : cpus;
+}
+
+const char* probe() {
+  const char* why = nullptr;
+  return tls_probe(&why) ? nullptr : why;
+}
+
+static bool calibrate_and_barrier() {
+  if (sys(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) < 0) g_no_membarrier = true;
+  int64_t n0 = nanotime();
+  uint64_t c0 = arch::cycles();
+  while (nanotime() - n0 < 50000) relax();
+  uint64_t dc = arch::cycles() - c0;
+  int64_t dn = nanotime() - n0;
+  sched.cycles_per_ms = dc * 1000000 / uint64_t(dn);
+  sched.start_time = n0;
+  return true;
+}
+
+// Everything that can fail comes before the first change that can't be undone.
+static bool build(const char** why) {
+  if (!tls_init(why)) return false;
+  if (!netpoll_init()) {
+    *why = "the kernel refuses an epoll instance or an eventfd (out of descriptors?)";
+    return false;
+  }
+  calibrate_and_barrier();
+  sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : default_procs();
+  sched.allp = static_cast<P**>(map_pages(align_up(size_t(sched.nprocs) * sizeof(P*), kPage)));
+  for (int i = 0; i < sched.nprocs; i++) {
+    P* p = new (map_pages(align_up(sizeof(P), kPage))) P{};
+    p->id = i;
+    sched.allp[i] = p;
+    p->status.store(PStatus::Idle);
+  }
+  sched.lastpoll.store(nanotime());
+
+  // The calling thread becomes the main G on M 0; M 0's g0 is a shell, since main's TCB goes with main.
+  G* shell = new_shell(64 << 10, kPage, nullptr);
+  if (!shell) {
+    *why = "out of memory";
+    return false;
+  }
+  M* m0 = new_m_record();
+  m0->tid = int(sys(SYS_gettid));
+  m0->g0_tp = shell->tp;
+  *tls_in(shell->tp, &t_g) = nullptr;
+  *tls_in(shell->tp, &t_m) = m0;
+  set_tcb_tid(shell->tp, m0->tid);
+  init_main_g0(m0, shell->stack_top, shell->stack_lo);
+  for (int i = sched.nprocs - 1; i >= 1; i--) pidleput(sched.allp[i]);
+
+  G* g = &g_main;
+  g->tp = arch::thread_pointer();
+  g->m = m0;
+  g->goid = sched.goidgen.fetch_add(1) + 1;
+  g->status.store(GStatus::Running);
+  sys(SYS_rt_sigprocmask, 0, 0, &g->sigmask, 8);
+  m0->sigmask = g->sigmask;
+  m0->curg = g;
+  acquirep(m0, sched.allp[0]);
+  sched.ng.store(1);
+  register_tcb(g->tp, true);
+  tcb_unregister_rseq(g->tp);
+  t_g = g;
+  sched.allg = g;
+  return true;
+}
+
+bool start() {
+  Mode md = g_mode.load(std::memory_order_acquire);
+  if (GMP_LIKELY(md == Mode::Running)) return true;
+  if (md == Mode::Native) return false;
+  Locked l(start_lock);
+  md = g_mode.load(std::memory_order_acquire);
+  if (md != Mode::Unstarted) return md == Mode::Running;
+  const char* why = "unknown";
+  if (!build(&why)) {
+    g_mode.store(Mode::Native);
+    say("standing aside: %s; the program runs natively (GMP_DISABLE=1 silences this)", why);
+    return false;
+  }
+  g_mode.store(Mode::Running, std::memory_order_release);
+  sysmon_start();
+  return true;
+}
+
+void reset_in_child() {
+  if (g_mode.load() != Mode::Running) return;
+  g_mode.store(Mode::Unstarted);
+  t_g = nullptr;
+  netpoll_forget_all();
+  lot_forget_all();
+  m_forget_all();
+  new (&sched) Sched{};
+  new (&g_main) G{};
+  new (&start_lock) RtMutex{};
+  tls_forget();
+}
+
+Stats stats() {
+  Stats s{};
+  s.gs = sched.ng.load();
+  s.ms = sched.nm.load();
+  s.ps = sched.nprocs;
+  s.spinning = sched.nmspinning.load();
+  s.idle_ps = sched.npidle.load();
+  s.idle_ms = sched.nmidle;
+  s.runq = sched.runqsize.load();
+  s.handoffs = sched.handoffs.load();
+  s.unannounced = sched.unannounced.load();
+  s.polls = sched.polls.load();
+  for (int i = 0; i < sched.nprocs; i++) s.parks += sched.allp[i]->parks, s.steals += sched.allp[i]->steals;
+  return s;
+}
+
+} // namespace gmp

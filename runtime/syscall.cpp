@@ -1,0 +1,170 @@
+// Leaving the P behind while an M is in the kernel, announced or not.
+//
+// Announced (enter_syscall .. exit_syscall): the P's status says Syscall and the M keeps only a hint (oldp). Whoever moves the status away by
+// a CAS owns the P: the M itself when it comes back in time, else sysmon (Idle, then handoffp).
+//
+// Unannounced: a G runs long in program code or sits in a call that nobody hooked. sysmon takes the P although the M may
+// enter the runtime at any moment. The two meet as in Dekker's protocol:
+//     G:       in_rt = 1;      [fence]  read steal
+//     sysmon:  steal = Tentative; [fence]  read in_rt, insys
+// sysmon's fence is membarrier(PRIVATE_EXPEDITED), which makes every running thread of the process execute one, so that the G's side
+// needs only a compiler barrier. If in_rt is set, sysmon backs off (steal = None). Else it owns the P, says Taken, and the G,
+// at its next verb, finds out and asks for a P like one that returns from a system call. Until then it goes on running
+// program code on its M without a P: that is harmless, the kernel shares the processor, and a spinning G can't starve
+// the one it waits for.
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include "runtime/sched.hpp"
+#include "runtime/runq.hpp"
+
+namespace gmp {
+
+void (*g_run_pending_signals)();
+void (*g_kick_signal)(int tid);
+
+// On g0 without a P: get one, or queue the G and sleep.
+static bool after_no_p(M* m, G* g) {
+  g->status.store(GStatus::Runnable, std::memory_order_relaxed);
+  P* p;
+  {
+    Locked l(sched.lock);
+    p = pidleget();
+    if (!p) globrunqput(g);
+  }
+  if (!p) return false; // the loop sees m->p == null and sleeps; g belongs to the global queue
+  acquirep(m, p);
+  return true;
+}
+
+static void get_p(G* g) {
+  M* m = g->m;
+  P* p = nullptr;
+  if (sched.npidle.load(std::memory_order_relaxed) > 0) {
+    Locked l(sched.lock);
+    p = pidleget();
+  }
+  if (p) {
+    acquirep(m, p);
+    g->status.store(GStatus::Running, std::memory_order_relaxed);
+    return;
+  }
+  mcall(g, after_no_p);
+}
+
+// In the runtime (in_rt set).
+static void leave_syscall(G* g) {
+  M* m = g->m;
+  g->insys.store(0, std::memory_order_relaxed);
+  P* p = m->oldp;
+  m->oldp = nullptr;
+  if (p) {
+    PStatus s = PStatus::Syscall;
+    if (p->status.compare_exchange_strong(s, PStatus::Running, std::memory_order_acq_rel)) {
+      p->m = m;
+      m->p = p;
+      p->syscalltick++;
+      g->status.store(GStatus::Running, std::memory_order_relaxed);
+      return;
+    }
+  }
+  get_p(g);
+}
+
+void enter_rt_slow(G* g) {
+  for (;;) {
+    uint8_t s = g->steal.load(std::memory_order_acquire);
+    if (s == stealflag::None) break;
+    if (s == stealflag::Taken) {
+      g->steal.store(stealflag::None, std::memory_order_relaxed);
+      if (!g->insys.load(std::memory_order_relaxed)) get_p(g);
+      break;
+    }
+    relax(); // sysmon decides within microseconds
+  }
+  // A signal handler that interrupted an announced call uses a verb: the call's end, early.
+  if (g->insys.load(std::memory_order_relaxed)) leave_syscall(g);
+}
+
+void run_sigpend(G* g) {
+  g->sigpend.store(0, std::memory_order_seq_cst);
+  if (g_run_pending_signals) g_run_pending_signals();
+}
+
+void enter_syscall() {
+  G* g = getg();
+  if (!g || g->insys.load(std::memory_order_relaxed)) return;
+  enter_rt(g);
+  M* m = g->m;
+  P* p = m->p;
+  // Work for which nobody was woken: this M may be away for long.
+  if (GMP_UNLIKELY(p->lazy.load(std::memory_order_relaxed))) {
+    p->lazy.store(false, std::memory_order_relaxed);
+    if (!runq::empty(p)) wakep();
+  }
+  m->oldp = p;
+  m->p = nullptr;
+  p->m = nullptr;
+  g->status.store(GStatus::Syscall, std::memory_order_relaxed);
+  g->insys.store(1, std::memory_order_relaxed);
+  p->status.store(PStatus::Syscall, std::memory_order_release); // from here on sysmon may take it
+  leave_rt(g, 0);
+}
+
+void exit_syscall() {
+  G* g = getg();
+  if (!g || !g->insys.load(std::memory_order_relaxed)) return; // a handler's verb has ended it already
+  g->in_rt.store(1, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  leave_syscall(g);
+  leave_rt(g, 0);
+}
+
+void enter_syscall_block() {
+  G* g = getg();
+  if (!g) return;
+  enter_syscall();
+  P* p = g->m->oldp;
+  PStatus s = PStatus::Syscall;
+  if (p && p->status.compare_exchange_strong(s, PStatus::Idle, std::memory_order_acq_rel)) handoffp(p);
+}
+
+// ---------------------------------------------------------------- signals
+
+bool signal_context_ok() {
+  if (G* g = getg()) return g->in_rt.load(std::memory_order_relaxed) == 0;
+  return t_m == nullptr; // a foreign thread
+}
+
+static std::atomic<bool> g_sigwork;
+
+void signal_defer() {
+  if (G* g = getg()) { // inside the runtime: on the way out
+    g->sigpend.store(1, std::memory_order_seq_cst);
+    return;
+  }
+  g_sigwork.store(true, std::memory_order_seq_cst); // on g0: its loop calls signal_forward() at once
+}
+
+// On g0, outside locks. The handler needs a G: main, as the kernel would choose. Its wait ends if it is in one; if it runs or
+// sits in an announced call it sees sigpend when it leaves the runtime next, and its M is interrupted so that this is now.
+void signal_forward() {
+  if (GMP_LIKELY(!g_sigwork.load(std::memory_order_relaxed)) || !g_sigwork.exchange(false)) return;
+  G* g = main_g();
+  if (g->status.load(std::memory_order_relaxed) == GStatus::Dead) { // pthread_exit in main: any other will do
+    Locked l(sched.allg_lock);
+    for (g = sched.allg; g; g = g->all_next) {
+      GStatus s = g->status.load(std::memory_order_relaxed);
+      if (s != GStatus::Dead && s != GStatus::Idle) break;
+    }
+    if (!g) return;
+  }
+  g->sigpend.store(1, std::memory_order_seq_cst);
+  if (interrupt(g)) return;
+  if (g_kick_signal) {
+    M* m = g->m;
+    GStatus s = g->status.load(std::memory_order_relaxed);
+    if (m && (s == GStatus::Syscall || s == GStatus::Running) && m->tid) g_kick_signal(m->tid);
+  }
+}
+
+} // namespace gmp

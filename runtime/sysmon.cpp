@@ -1,0 +1,153 @@
+// sysmon: a thread without a P that keeps the others honest. It
+//   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
+//   * robs Ms whose G runs or blocks unannounced for 10 ms while there is other work (syscall.cpp has the protocol),
+//   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms, prints schedtrace.
+// It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (10 ms when all Ps are idle), and for
+// as long as nothing happens once all have been idle for 50 ms.
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sys/syscall.h>
+#include "runtime/sched.hpp"
+#include "runtime/runq.hpp"
+
+namespace gmp {
+
+void unannounced_seen(M* m); // trace.cpp: names the call
+
+static bool other_work(P* p) {
+  if (!runq::empty(p) || sched.runqsize.load() > 0) return true;
+  int64_t f = timers_first(p);
+  return f != 0 && sched.npidle.load() == 0 && f < nanotime();
+}
+
+// The M's side is enter_rt().
+static bool rob(P* p, M* m) {
+  G* g = m->curg;
+  if (!g || g->in_rt.load(std::memory_order_relaxed)) return false;
+  // g may end and its record be used for another G at any time: records are never unmapped, and what is read is
+  // checked again below.
+  uint8_t none = stealflag::None;
+  if (!g->steal.compare_exchange_strong(none, stealflag::Tentative)) return false;
+  if (!g_no_membarrier) sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
+  else std::atomic_thread_fence(std::memory_order_seq_cst);
+  // insys before in_rt: exit_syscall sets in_rt, then clears insys, without looking at steal. Read this way round, both clear
+  // means that it is over.
+  if (g->insys.load(std::memory_order_seq_cst) || g->in_rt.load(std::memory_order_seq_cst) || m->curg != g || g->m != m || m->p != p ||
+      g->status.load(std::memory_order_acquire) != GStatus::Running) {
+    g->steal.store(stealflag::None, std::memory_order_release);
+    return false;
+  }
+  // From here on g's M can't touch P or M state: its first verb waits for the flag to leave Tentative.
+  m->p = nullptr;
+  p->m = nullptr;
+  g->steal.store(stealflag::Taken, std::memory_order_release);
+  sched.unannounced.fetch_add(1, std::memory_order_relaxed);
+  unannounced_seen(m);
+  handoffp(p);
+  return true;
+}
+
+static bool retake(int64_t now) {
+  bool did = false;
+  for (int i = 0; i < sched.nprocs; i++) {
+    P* p = sched.allp[i];
+    PStatus s = p->status.load(std::memory_order_acquire);
+    if (s == PStatus::Syscall) {
+      if (p->seen_sys != p->syscalltick) { // a call that has begun since the last look gets one tick
+        p->seen_sys = p->syscalltick;
+        p->seen_sys_at = now;
+        continue;
+      }
+      // Nothing to do for it and others are idle or searching: leave it, the call may end soon.
+      if (runq::empty(p) && sched.nmspinning.load() + sched.npidle.load() > 0 && now - p->seen_sys_at < 10000000) continue;
+      if (p->status.compare_exchange_strong(s, PStatus::Idle, std::memory_order_acq_rel)) {
+        p->syscalltick++;
+        handoffp(p);
+        did = true;
+      }
+    } else if (s == PStatus::Running) {
+      if (p->seen_sched != p->schedtick) {
+        p->seen_sched = p->schedtick;
+        p->seen_sched_at = now;
+        continue;
+      }
+      if (p->lazy.load(std::memory_order_relaxed) && sched.npidle.load() > 0) {
+        p->lazy.store(false, std::memory_order_relaxed);
+        if (!runq::empty(p)) {
+          wakep();
+          did = true;
+        }
+      }
+      if (now - p->seen_sched_at < 10000000) continue;
+      M* m = p->m;
+      if (m && other_work(p) && rob(p, m)) did = true;
+      p->seen_sched_at = now;
+    }
+  }
+  return did;
+}
+
+static void* sysmon_main(void*) {
+  int64_t delay = 20000, idle_since = 0, traced = nanotime();
+  int quiet = 0;
+  for (;;) {
+    timespec ts{delay / 1000000000, delay % 1000000000};
+    sys(SYS_nanosleep, &ts, 0);
+    int64_t now = nanotime();
+    bool all_idle = sched.npidle.load() == sched.nprocs;
+    if (all_idle) {
+      if (!idle_since) idle_since = now;
+      if (now - idle_since > 50000000) {
+        sched.sysmon_note.clear();
+        sched.sysmon_deep.store(true);
+        std::atomic_thread_fence(std::memory_order_seq_cst);
+        if (sched.npidle.load() == sched.nprocs) {
+          int64_t nap = g_config.schedtrace_ms ? int64_t(g_config.schedtrace_ms) * 1000000 : 3600000000000;
+          sched.sysmon_note.sleep_for(nap);
+        }
+        sched.sysmon_deep.store(false);
+        idle_since = 0;
+        quiet = 0;
+        delay = 20000;
+        now = nanotime();
+      }
+    } else {
+      idle_since = 0;
+    }
+    int64_t last = sched.lastpoll.load();
+    if (netpoll_any() && last != 0 && now - last > 10000000 && sched.lastpoll.compare_exchange_strong(last, now)) {
+      GList l;
+      netpoll(0, &l);
+      ready_list(l);
+    }
+    if (retake(now)) quiet = 0, delay = 20000;
+    else if (++quiet > 50) delay *= 2;
+    int64_t cap = all_idle ? 10000000 : 1000000;
+    if (delay > cap) delay = cap;
+    if (g_config.schedtrace_ms && now - traced >= int64_t(g_config.schedtrace_ms) * 1000000) {
+      traced = now;
+      schedtrace(now);
+    }
+  }
+  return nullptr;
+}
+
+void sysmon_wake() {
+  if (sched.sysmon_deep.exchange(false)) sched.sysmon_note.wake();
+}
+
+void sysmon_start() {
+  uint64_t block = ~((1ull << 31) | (1ull << 32)), old = 0;
+  sys(SYS_rt_sigprocmask, 2, &block, &old, 8);
+  pthread_attr_t a;
+  pthread_attr_init(&a);
+  pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&a, (64 << 10) + shell_overhead());
+  unsigned long t;
+  int e = g_real_pthread_create(&t, &a, sysmon_main, nullptr);
+  pthread_attr_destroy(&a);
+  sys(SYS_rt_sigprocmask, 2, &old, 0, 8);
+  if (e) die("can't start sysmon (error %d)", e);
+}
+
+} // namespace gmp
