@@ -29,6 +29,7 @@ struct Thread {
   // Cached kernel-like thread id: G: given at creation; others: gettid at first use; 0 = unknown.
   int tid;
   stack_t altstack;                  // what sigaltstack() told and was told (virtual: the M has its own)
+  pthread_mutex_t* robust_held;      // robust mutexes that this thread holds, linked through their __data.__list (mutex_robust.cpp)
   // Cancellation state and cleanup handlers are not here: libc's own, in the TCB, which is the G's (cancel.cpp).
 };
 
