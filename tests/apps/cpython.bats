@@ -20,7 +20,7 @@ verdicts_equal() {
     local b=$work/$name.$mode
     really_preloaded "$b.err" || fail_run "$mode" "the library was not loaded" "$b.err" || return
     "$python311" "$apps/cpython_verdicts.py" "$b.xml" >"$b.verdicts" ||
-      fail_run "$mode" "no verdicts; exit status $(cat "$b.status") (124: it hung)" "$b.err" "$b.out" || return
+      fail_run "$mode" "no verdicts; it $(ended "$(cat "$b.status")")" "$b.err" "$b.out" || return
     # A native failure is the machine's, and then there is nothing to compare with.
     [ "$mode" != native ] || [ "$(cat "$b.status")" = 0 ] || fail_run "$mode" "fails natively" "$b.out" || return
     [ "$(wc -l <"$b.verdicts")" -gt "$least" ] || fail_run "$mode" "only $(wc -l <"$b.verdicts") cases ran" "$b.out" || return

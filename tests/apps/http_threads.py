@@ -9,7 +9,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 CLIENTS, TURNS = 64, 4
-everybody = threading.Barrier(CLIENTS)
+everybody = threading.Barrier(CLIENTS, timeout=25)
 answers = [""] * CLIENTS
 
 

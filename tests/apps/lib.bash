@@ -34,6 +34,10 @@ needs() { # needs COMMAND...: a missing program is an error of the machine, not 
 
 tail_of() { local f; for f in "$@"; do [ -s "$f" ] && { echo "--- tail of $f"; tail -n 25 "$f"; }; done; return 0; }
 
+ended() { # ended STATUS: in words
+  case $1 in 124 | 137) echo "did not end within $limit s" ;; *) echo "ended with status $1" ;; esac
+}
+
 # fail_run MODE WHY LOG... : what a failure prints. $repro is the program's command line under that mode.
 fail_run() {
   local mode=$1 why=$2; shift 2
@@ -68,12 +72,12 @@ same_as_native() {
     local b=$work/$name.$mode
     eval "${normalise:-cat}" <"$b.out" >"$b.norm"
     if [ "$mode" = native ]; then
-      [ "$(cat "$b.status")" = "${native_status:-0}" ] || fail_run "$mode" "exit status $(cat "$b.status")" "$b.err" "$b.out" || return
+      [ "$(cat "$b.status")" = "${native_status:-0}" ] || fail_run "$mode" "it $(ended "$(cat "$b.status")")" "$b.err" "$b.out" || return
       continue
     fi
     really_preloaded "$b.err" || fail_run "$mode" "the library was not loaded" "$b.err" || return
     [ "$(cat "$b.status")" = "$(cat "$work/$name.native.status")" ] ||
-      fail_run "$mode" "exit status $(cat "$b.status"), natively $(cat "$work/$name.native.status") (124: it hung)" "$b.err" "$b.out" || return
+      fail_run "$mode" "it $(ended "$(cat "$b.status")"), natively $(cat "$work/$name.native.status")" "$b.err" "$b.out" || return
     cmp -s "$work/$name.native.norm" "$b.norm" || {
       diff <(head -c 20000 "$work/$name.native.norm") <(head -c 20000 "$b.norm") | head -n 20
       fail_run "$mode" "standard output differs from the native run's (above: < native, > preloaded)" "$b.err" || return
@@ -150,7 +154,7 @@ load() {
   local mode=$1 base=$work/$2.$1 name=$2 status=0; shift 2
   client_repro="$python $apps/client.py $(printf '%q ' "$@")"
   timeout -k 5 "$limit" "$python" "$apps/client.py" "$@" >"$base.answers" 2>"$base.client" </dev/null 3>&- || status=$?
-  [ "$status" = 0 ] || { fail_run "$mode" "the client ended with status $status (124: it hung)" "$base.client" "$log"; return 1; }
+  [ "$status" = 0 ] || { fail_run "$mode" "the client $(ended "$status")" "$base.client" "$log"; return 1; }
   [ -s "$base.answers" ] || { fail_run "$mode" "the client got no answers" "$base.client" "$log"; return 1; }
   cmp "$work/$name.native.answers" "$base.answers" || fail_run "$mode" "answers differ from the native run's" "$base.client" "$log"
 }
@@ -171,7 +175,7 @@ held_by_few() {
 
 # ---- the tests' own set-up and clean-up ------------------------------------------------------------------------------
 
-setup_work() { require_library; work=$BATS_TEST_TMPDIR; : >"$work/guards"; cd "$work"; }
+setup_work() { work=$BATS_TEST_TMPDIR; : >"$work/guards"; cd "$work" && require_library; }
 
 stop_all() { # whatever a failed test left behind: the guards pass the signal on, and kill after five seconds
   local g

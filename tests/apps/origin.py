@@ -19,7 +19,7 @@ async def gate(size: int) -> None:
         for one in waiting:
             one.set_result(None)
         gates[size] = []
-    await mine
+    await asyncio.wait_for(mine, 25)  # a request that never comes must not cost the others the whole time limit
 
 
 async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -32,7 +32,7 @@ async def http(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> No
         payload = body(parts[0], int(parts[1]))
         writer.write(f"HTTP/1.0 200 OK\r\nServer: origin\r\nContent-Length: {len(payload)}\r\n\r\n".encode() + payload)
         await writer.drain()
-    except (asyncio.IncompleteReadError, ConnectionError, IndexError, ValueError) as e:
+    except (asyncio.IncompleteReadError, ConnectionError, IndexError, ValueError, asyncio.TimeoutError) as e:
         print("http:", repr(e), file=sys.stderr)
     finally:
         writer.close()
