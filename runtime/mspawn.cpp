@@ -48,6 +48,10 @@ void template_request(M* m) {
     m->schedlink = sched.template_queue;
     sched.template_queue = m;
   }
+  template_poke();
+}
+
+void template_poke() {
   sched.template_word.fetch_add(1, std::memory_order_release);
   futex_wake(&sched.template_word, 1);
 }
@@ -69,8 +73,8 @@ void m_main(M* m) {
 }
 
 void template_loop() {
-  uint32_t seen = 0;
   for (;;) {
+    uint32_t seen = sched.template_word.load(std::memory_order_acquire); // before the look into the queue
     M* q;
     {
       Locked l(sched.template_lock);
@@ -78,8 +82,8 @@ void template_loop() {
       sched.template_queue = nullptr;
     }
     if (!q) {
+      if (tls_ready() && reap_wanted()) reap();
       futex_wait(&sched.template_word, seen);
-      seen = sched.template_word.load(std::memory_order_acquire);
       continue;
     }
     pthread_attr_t a;

@@ -13,6 +13,7 @@ void destroy_shell(G*);
 constexpr int kLocalFree = 64;
 
 static bool fits(G* g, const SpawnOpts& o, size_t map_len) {
+  if (o.stack_addr) return g->user_stack; // only TLS and TCB are ours: any will do
   return !g->user_stack && g->map_len == map_len && g->guard_size == align_up(o.guard_size, kPage);
 }
 
@@ -27,10 +28,9 @@ static G* take_fitting(G** list, const SpawnOpts& o, size_t map_len, int look) {
 }
 
 static G* gfget(const SpawnOpts& o) {
-  if (o.stack_addr) return nullptr;
   size_t len = align_up(align_up(o.guard_size, kPage) + o.stack_size + shell_overhead(), kPage);
   P* p = cur_p();
-  if (p && p->gfree)
+  if (p && p->gfree && !o.stack_addr)
     if (G* g = take_fitting(&p->gfree, o, len, 8)) {
       p->ngfree--;
       return g;
@@ -43,9 +43,6 @@ static G* gfget(const SpawnOpts& o) {
 }
 
 static void gfput(G* g) {
-  if (g->user_stack) { // its TLS block alone is not worth a list of its own; the mapping is two pages
-    stack_trim(g);
-  }
   P* p = cur_p();
   if (p && !g->user_stack && p->ngfree < kLocalFree) {
     g->schedlink = p->gfree;
@@ -54,10 +51,15 @@ static void gfput(G* g) {
     return;
   }
   stack_trim(g);
-  Locked l(sched.lock);
-  g->schedlink = sched.gfree;
-  sched.gfree = g;
-  sched.ngfree++;
+  bool crowd;
+  {
+    Locked l(sched.lock);
+    g->schedlink = sched.gfree;
+    sched.gfree = g;
+    sched.ngfree++;
+    crowd = reap_wanted() && sched.ngfree % 1024 == 0;
+  }
+  if (crowd) template_poke();
 }
 
 static uint64_t new_goid() {
@@ -88,6 +90,11 @@ G* spawn_prepare(const SpawnOpts& o, int* err) {
     g->all_next = sched.allg;
     if (g->all_next) g->all_next->all_prev = g;
     sched.allg = g;
+  }
+  if (o.stack_addr) {
+    g->stack_lo = static_cast<char*>(o.stack_addr);
+    g->stack_size = o.stack_size;
+    g->stack_top = reinterpret_cast<char*>((uintptr_t(o.stack_addr) + o.stack_size) & ~63ul);
   }
   g->goid = id;
   g->m = nullptr;

@@ -22,6 +22,7 @@ struct Sched {
   std::atomic<uint64_t> goidgen;
   std::atomic<long> ng;    // living Gs, main included
   RtMutex allg_lock;
+  RtMutex reap_lock;       // held by sysmon while it reads records of Gs, by the reaper while it unmaps one
   G* allg;
   // netpoll: 0 while an M blocks in it, else when it was last polled (nanotime).
   std::atomic<int64_t> lastpoll;
@@ -94,6 +95,7 @@ void init_main_g0(M* m0, char* stack_top, char* stack_lo);
 
 // ---- stack.cpp / tls.cpp
 bool tls_probe(const char** why);
+bool tls_ready();                         // the image has been taken
 bool tls_init(const char** why);          // makes the template thread, learns the layout
 void tls_forget();                        // in fork's child
 size_t shell_overhead();                  // bytes above the usable stack: TLS, TCB, G
@@ -104,6 +106,10 @@ bool registered(uintptr_t tcb);
 void register_tcb(uintptr_t tcb, bool on);
 void set_tcb_tid(uintptr_t tcb, int tid);
 int tcb_tid(uintptr_t tcb);
+
+// ---- reap.cpp
+bool reap_wanted();
+void reap();                              // template thread
 
 // ---- sched.cpp
 [[noreturn]] void schedule_loop(M* m);
@@ -153,6 +159,7 @@ void netpoll_forget_all();
 // ---- mspawn.cpp: kernel threads
 M* new_m_record();                        // null at the cap
 void template_request(M*);
+void template_poke();                     // there is something for the template thread to do
 [[noreturn]] void template_loop();
 void m_main(M*);
 

@@ -22,10 +22,10 @@ static bool other_work(P* p) {
 
 // The M's side is enter_rt().
 static bool rob(P* p, M* m) {
+  Locked l(sched.reap_lock);
   G* g = m->curg;
   if (!g || g->in_rt.load(std::memory_order_relaxed)) return false;
-  // g may end and its record be used for another G at any time: records are never unmapped, and what is read is
-  // checked again below.
+  // g may end and its record be used for another G at any time (it stays mapped: reap_lock); what is read is checked again below.
   uint8_t none = stealflag::None;
   if (!g->steal.compare_exchange_strong(none, stealflag::Tentative)) return false;
   if (!g_no_membarrier) sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);

@@ -161,6 +161,8 @@ bool learn_overlay(char* tpl) {
 
 } // namespace
 
+bool tls_ready() { return tpl_ready.load(std::memory_order_acquire) == 2; }
+
 size_t shell_overhead() { return L.tls_below + align_up(L.psize, 64) + align_up(sizeof(G), 64) + L.tls_align + 128; }
 
 bool tls_probe(const char** why) {
@@ -311,11 +313,7 @@ G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr) {
   g->tp = uintptr_t(tcb);
   g->guard_size = guard_size;
   g->user_stack = stack_addr != nullptr;
-  if (stack_addr) {
-    g->stack_lo = static_cast<char*>(stack_addr);
-    g->stack_size = stack_size;
-    g->stack_top = reinterpret_cast<char*>((uintptr_t(stack_addr) + stack_size) & ~63ul);
-  } else {
+  if (!stack_addr) { // else spawn_prepare fills it in
     g->stack_lo = map + guard_size;
     g->stack_top = reinterpret_cast<char*>((uintptr_t(tcb) - L.tls_below) & ~63ul);
     g->stack_size = size_t(g->stack_top - g->stack_lo);
