@@ -1,0 +1,26 @@
+// The end of a thread, in libc's order: thread_local destructors, key destructors, the process if it was the last, then the G.
+#include <cstdlib>
+#include "hooks/thread.hpp"
+#include "hooks/thread_libc.hpp"
+
+namespace gmp {
+
+// On g0: the G's stack is free. Release: the joiner that sees Exited sees the result and all that the thread wrote. Once Exited is
+// set without Detached the G is the joiner's, who may have freed it by the time of the wake: the address alone is used there.
+static void on_dead(G* g, void*) {
+  Thread* t = thread_at(thread_pointer_of(g));
+  t->life.store(Thread::Dead, std::memory_order_relaxed);
+  uint32_t before = t->join.fetch_or(Thread::Exited, std::memory_order_acq_rel);
+  if (before & Thread::Detached) free_g(g);
+  else if (before & Thread::Joining) wake(&t->join, 1);
+}
+
+void thread_finish(bool main_landing) {
+  if (!main_landing && g_libc_thread.call_tls_dtors) g_libc_thread.call_tls_dtors();
+  run_key_destructors();
+  // Without a G: the only thread of a child that was forked in a G.
+  if (!getg() || g_alive.fetch_sub(1, std::memory_order_acq_rel) == 1) exit(0);
+  exit_g(on_dead, nullptr);
+}
+
+} // namespace gmp
