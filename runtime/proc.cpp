@@ -28,7 +28,7 @@ static G* take_fitting(G** list, const SpawnOpts& o, size_t map_len, int look) {
 }
 
 static G* gfget(const SpawnOpts& o) {
-  size_t len = align_up(align_up(o.guard_size, kPage) + o.stack_size + shell_overhead(), kPage);
+  size_t len = shell_length(o.stack_size, o.guard_size);
   P* p = cur_p();
   if (p && p->gfree && !o.stack_addr)
     if (G* g = take_fitting(&p->gfree, o, len, 8)) {

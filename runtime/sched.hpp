@@ -98,6 +98,8 @@ bool tls_probe(const char** why);
 bool tls_ready();                         // the image has been taken
 bool tls_init(const char** why);          // makes the template thread, learns the layout
 void tls_forget();                        // in fork's child
+size_t signal_slack();
+size_t shell_length(size_t stack_size, size_t guard_size); // of the mapping
 size_t shell_overhead();                  // bytes above the usable stack: TLS, TCB, G
 G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr); // null: out of memory. May call malloc.
 void tls_reset_for_reuse();               // on the ending G's own thread pointer

@@ -300,10 +300,13 @@ void tcb_unregister_rseq(uintptr_t tcb) {
 // ---------------------------------------------------------------- shells
 char* map_stack(size_t len, size_t guard); // stack.cpp
 
+size_t shell_length(size_t stack_size, size_t guard_size) {
+  return align_up(align_up(guard_size, kPage) + stack_size + signal_slack() + shell_overhead(), kPage);
+}
+
 G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr) {
-  size_t over = shell_overhead();
   guard_size = align_up(guard_size, kPage);
-  size_t len = align_up((stack_addr ? 0 : guard_size + stack_size) + over, kPage);
+  size_t len = stack_addr ? align_up(shell_overhead(), kPage) : shell_length(stack_size, guard_size);
   char* map = map_stack(len, stack_addr ? 0 : guard_size);
   if (!map) return nullptr;
   char* tcb = tcb_place(map + len);
