@@ -63,7 +63,8 @@ dialling = asyncio.Semaphore(64)
 
 
 async def dial() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    # Fewer at a time than the smallest listen backlog (Rust's is 128): a dropped SYN is sent again after a whole second.
+    # Fewer at a time than the smallest listen backlog (Rust's is 128): a dropped SYN is sent again after a whole
+    # second.
     async with dialling:
         return await asyncio.open_connection("127.0.0.1", a.port, ssl=tls, limit=1 << 22)
 
@@ -102,7 +103,8 @@ async def echo(i: int, digest, everybody: Everybody) -> None:
     digest.update(await exchange(reader, writer, b"hello %d\n" % i, f"connection {i} hello"))
     await everybody.meet()
     for turn in range(a.turns):
-        digest.update(await exchange(reader, writer, body(f"{i}-{turn}", size_of(i, turn, a.largest)), f"connection {i} turn {turn}"))
+        message = body(f"{i}-{turn}", size_of(i, turn, a.largest))
+        digest.update(await exchange(reader, writer, message, f"connection {i} turn {turn}"))
     if tls is None:  # TLS has no half-close
         writer.write_eof()
         check(await reader.read(-1), b"", f"connection {i} after the end")

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Parallel compressors: CPU-bound threads fed through locks and condition variables. The same bytes as natively, both ways.
+# Parallel compressors: CPU-bound threads fed through locks and condition variables. The same bytes as natively, both
+# ways.
 
 setup_file() {
   source "$BATS_TEST_DIRNAME/lib.bash"
@@ -15,8 +16,8 @@ setup() {
 }
 teardown() { stop_all; }
 
-# round_trip NAME UNPACK -- PACK...: PACK and UNPACK write to standard output. same_as_native compares the packed bytes, then
-# the unpacked ones, and the natively unpacked ones must be the text.
+# round_trip NAME UNPACK -- PACK...: PACK and UNPACK write to standard output. same_as_native compares the packed
+# bytes, then the unpacked ones, and the natively unpacked ones must be the text.
 round_trip() {
   local name=$1 unpack=$2; shift 3
   needs "$1"

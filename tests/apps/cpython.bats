@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# CPython's own tests of its threads: locks as semaphores or condvars, timeouts, thread-local state, daemon threads at exit.
+# CPython's own tests of its threads: locks as semaphores or condvars, timeouts, thread-local state, daemon threads at
+# exit.
 
 python311=/usr/bin/python3.11
 
@@ -12,7 +13,8 @@ setup() {
 }
 teardown() { stop_all; }
 
-# verdicts_equal NAME ARGS...: python3.11 -m test ARGS in every mode; the verdicts case by case must equal the native ones.
+# verdicts_equal NAME ARGS...: python3.11 -m test ARGS in every mode; the verdicts case by case must equal the native
+# ones.
 verdicts_equal() {
   local name=$1; shift
   for mode in $(modes); do
@@ -23,7 +25,8 @@ verdicts_equal() {
       fail_run "$mode" "no verdicts; it $(ended "$(cat "$b.status")")" "$b.err" "$b.out" || return
     # A native failure is the machine's, and then there is nothing to compare with.
     [ "$mode" != native ] || [ "$(cat "$b.status")" = 0 ] || fail_run "$mode" "fails natively" "$b.out" || return
-    [ "$(wc -l <"$b.verdicts")" -gt "$least" ] || fail_run "$mode" "only $(wc -l <"$b.verdicts") cases ran" "$b.out" || return
+    [ "$(wc -l <"$b.verdicts")" -gt "$least" ] ||
+      fail_run "$mode" "only $(wc -l <"$b.verdicts") cases ran" "$b.out" || return
     diff "$work/$name.native.verdicts" "$b.verdicts" || fail_run "$mode" "verdicts differ (above)" "$b.out" || return
     [ "$(cat "$b.status")" = 0 ] || fail_run "$mode" "exit status $(cat "$b.status")" "$b.err" "$b.out" || return
   done

@@ -4,7 +4,8 @@
 setup() {
   source "$BATS_TEST_DIRNAME/lib.bash"
   setup_work
-  "${CC:-cc}" -std=gnu17 -O2 -pthread "$apps/gnump.c" -o gnump -lgmp || { echo "missing package: libgmp-dev?"; return 1; }
+  "${CC:-cc}" -std=gnu17 -O2 -pthread "$apps/gnump.c" -o gnump -lgmp ||
+    { echo "missing package: libgmp-dev?"; return 1; }
 }
 teardown() { stop_all; }
 

@@ -1,5 +1,6 @@
-/* A program linked with GNU MP, whose library has our name: libgmp.so.10. Threads compute factorials by product trees, share
- * a running sum under a mutex, meet at a barrier, and check their results against GNU MP's own; the sums go to standard output. */
+/* A program linked with GNU MP, whose library has our name: libgmp.so.10. Threads compute factorials by product trees,
+ * share a running sum under a mutex, meet at a barrier, and check their results against GNU MP's own; the sums go to
+ * standard output. */
 #include <gmp.h>
 #include <pthread.h>
 #include <stdio.h>

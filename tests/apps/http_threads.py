@@ -1,6 +1,6 @@
-"""A threading HTTP server and its clients in one process: accept, a thread a connection, urllib in 64 threads, all of it Gs.
+"""A threading HTTP server and its clients in one process: accept, a thread a connection, urllib in 64 threads.
 
-Prints a digest for each client; standard error tells how many kernel threads there were while all clients were connected.
+Prints a digest for each client; standard error tells how many kernel threads there were with all clients connected.
 """
 import hashlib
 import sys
@@ -49,7 +49,8 @@ def client(i: int, port: int) -> None:
         path = "held" if turn == 0 else "more"
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", data=data, timeout=50) as r:
             got = r.read()
-        assert got == hashlib.sha256(data).hexdigest().encode() + data[::-1], f"client {i} turn {turn}: {len(got)} bytes"
+        want = hashlib.sha256(data).hexdigest().encode() + data[::-1]
+        assert got == want, f"client {i} turn {turn}: {len(got)} bytes"
         digest.update(got)
     answers[i] = digest.hexdigest()
 

@@ -12,14 +12,15 @@ limit=60                # seconds that one program may take; natively each takes
 
 # A library that is named and missing would make ld.so say one line and every test pass natively.
 require_library() {
-  [ -z "$GMP_LIB" ] || [ -f "$GMP_LIB" ] || { echo "no library at $GMP_LIB (GMP_LIB= runs native against native)"; return 1; }
+  [ -z "$GMP_LIB" ] || [ -f "$GMP_LIB" ] ||
+    { echo "no library at $GMP_LIB (GMP_LIB= runs native against native)"; return 1; }
 }
 
 # The runs of a test: "native" first, it makes the answers the others are held against.
 modes() { echo native; for p in $GMP_TEST_MAXPROCS; do echo "maxprocs$p"; done; }
 
-# under MODE: sets the array `as` to the words that go before a command. LD_PRELOAD goes to the program alone, not to the
-# timeout or shell around it.
+# under MODE: sets the array `as` to the words that go before a command. LD_PRELOAD goes to the program alone, not to
+# the timeout or shell around it.
 under() {
   as=(env -u LD_PRELOAD)
   case $1 in
@@ -29,7 +30,9 @@ under() {
 
 needs() { # needs COMMAND...: a missing program is an error of the machine, not a reason to pass
   local c
-  for c in "$@"; do command -v "$c" >/dev/null || { echo "missing program: $c (see .ci/bootstrap apps)"; return 1; }; done
+  for c in "$@"; do
+    command -v "$c" >/dev/null || { echo "missing program: $c (see .ci/bootstrap apps)"; return 1; }
+  done
 }
 
 tail_of() { local f; for f in "$@"; do [ -s "$f" ] && { echo "--- tail of $f"; tail -n 25 "$f"; }; done; return 0; }
@@ -45,7 +48,8 @@ fail_run() {
   tail_of "$@"
   echo "--- reproduce: cd $PWD && ${repro:-?}"
   [ -z "${client_repro:-}" ] || echo "---   its load: $client_repro"
-  echo "---   or: GMP_LIB=$GMP_LIB GMP_TEST_MAXPROCS=${mode#maxprocs} $apps/run_apps --keep --filter '$BATS_TEST_DESCRIPTION'"
+  echo "---   or: GMP_LIB=$GMP_LIB GMP_TEST_MAXPROCS=${mode#maxprocs} $apps/run_apps --keep" \
+    "--filter '${BATS_TEST_DESCRIPTION//+/\\+}'"
   return 1
 }
 
@@ -63,8 +67,8 @@ run_once() {
   echo "$status" >"$base.status"
 }
 
-# same_as_native NAME CMD...: runs CMD in every mode; exit status and standard output must equal the native run's, and the
-# native run must succeed. $normalise (a command line for eval) filters what may differ: times, addresses.
+# same_as_native NAME CMD...: runs CMD in every mode; exit status and standard output must equal the native run's, and
+# the native run must succeed. $normalise (a command line for eval) filters what may differ: times, addresses.
 same_as_native() {
   local name=$1 mode; shift
   for mode in $(modes); do
@@ -72,12 +76,14 @@ same_as_native() {
     local b=$work/$name.$mode
     eval "${normalise:-cat}" <"$b.out" >"$b.norm"
     if [ "$mode" = native ]; then
-      [ "$(cat "$b.status")" = "${native_status:-0}" ] || fail_run "$mode" "it $(ended "$(cat "$b.status")")" "$b.err" "$b.out" || return
+      [ "$(cat "$b.status")" = "${native_status:-0}" ] ||
+        fail_run "$mode" "it $(ended "$(cat "$b.status")")" "$b.err" "$b.out" || return
       continue
     fi
     really_preloaded "$b.err" || fail_run "$mode" "the library was not loaded" "$b.err" || return
     [ "$(cat "$b.status")" = "$(cat "$work/$name.native.status")" ] ||
-      fail_run "$mode" "it $(ended "$(cat "$b.status")"), natively $(cat "$work/$name.native.status")" "$b.err" "$b.out" || return
+      fail_run "$mode" "it $(ended "$(cat "$b.status")"), natively $(cat "$work/$name.native.status")" \
+        "$b.err" "$b.out" || return
     cmp -s "$work/$name.native.norm" "$b.norm" || {
       diff <(head -c 20000 "$work/$name.native.norm") <(head -c 20000 "$b.norm") | head -n 20
       fail_run "$mode" "standard output differs from the native run's (above: < native, > preloaded)" "$b.err" || return
@@ -109,7 +115,8 @@ serve() {
   echo "$guard" >>"$work/guards"
   server=
   for _ in $(seq 100); do
-    server=$(cat "/proc/$guard/task/$guard/children" 2>/dev/null) && server=${server%% *} && [ -n "$server" ] && return 0
+    server=$(cat "/proc/$guard/task/$guard/children" 2>/dev/null) && server=${server%% *}
+    [ -n "$server" ] && return 0
     sleep 0.05
   done
   fail_run "$mode" "the server did not start" "$log"
@@ -122,7 +129,8 @@ listening() {
     for tries in $(seq 200); do
       # Asked of the kernel and not by a connection: a proxy would take a probe for a client.
       grep -qi "0100007F:$(printf %04X "$port") 00000000:0000 0A" /proc/net/tcp && break
-      kill -0 "$guard" 2>/dev/null && [ "$tries" != 200 ] || { fail_run "${mode:-?}" "nothing listens on port $port" "$log"; return 1; }
+      kill -0 "$guard" 2>/dev/null && [ "$tries" != 200 ] ||
+        { fail_run "${mode:-?}" "nothing listens on port $port" "$log"; return 1; }
       sleep 0.05
     done
   done
@@ -149,25 +157,29 @@ stop_server() {
   case $status in 0 | 143) ;; *) fail_run "$1" "the server ended with status $status" "$log"; return 1 ;; esac
 }
 
-# load MODE NAME ARGS...: runs the client (always native) against the server and holds its answers against the native run's.
+# load MODE NAME ARGS...: runs the client (always native) against the server and holds its answers against the native
+# run's.
 load() {
   local mode=$1 base=$work/$2.$1 name=$2 status=0; shift 2
   client_repro="$python $apps/client.py $(printf '%q ' "$@")"
   timeout -k 5 "$limit" "$python" "$apps/client.py" "$@" >"$base.answers" 2>"$base.client" </dev/null 3>&- || status=$?
   [ "$status" = 0 ] || { fail_run "$mode" "the client $(ended "$status")" "$base.client" "$log"; return 1; }
   [ -s "$base.answers" ] || { fail_run "$mode" "the client got no answers" "$base.client" "$log"; return 1; }
-  cmp "$work/$name.native.answers" "$base.answers" || fail_run "$mode" "answers differ from the native run's" "$base.client" "$log"
+  cmp "$work/$name.native.answers" "$base.answers" ||
+    fail_run "$mode" "answers differ from the native run's" "$base.client" "$log"
 }
 
-# held_by_few MODE NAME CONNECTIONS: what the client saw of the server while all its connections were open. Natively every one
-# has a kernel thread; preloaded the Ps and a handful must do, or the threads were not Gs at all.
+# held_by_few MODE NAME CONNECTIONS: what the client saw of the server while all its connections were open. Natively
+# every one has a kernel thread; preloaded the Ps and a handful must do, or the threads were not Gs at all.
 held_by_few() {
   local mode=$1 held threads
   held=$(sed -n 's/^held \([0-9]*\) connections, \([0-9]*\) threads$/\1 \2/p' "$work/$2.$1.client")
   threads=${held#* }
-  [ "${held%% *}" = "$3" ] || { fail_run "$mode" "held ${held%% *} connections, not $3" "$work/$2.$1.client"; return 1; }
+  [ "${held%% *}" = "$3" ] ||
+    { fail_run "$mode" "held ${held%% *} connections, not $3" "$work/$2.$1.client"; return 1; }
   if [ "$mode" = native ] || [ -z "$GMP_LIB" ]; then
-    [ "$threads" -ge "$3" ] || { fail_run "$mode" "only $threads threads for $3 connections: not a thread per connection" "$log"; return 1; }
+    [ "$threads" -ge "$3" ] ||
+      { fail_run "$mode" "only $threads threads for $3 connections: not a thread per connection" "$log"; return 1; }
   else
     [ "$threads" -lt $((${mode#maxprocs} + 8)) ] || fail_run "$mode" "$threads kernel threads for $3 connections" "$log"
   fi
@@ -192,4 +204,7 @@ start_origin() {
 }
 
 # built NAME CMD...: compiles a program of this folder once for a .bats file; the path is $BATS_FILE_TMPDIR/NAME.
-built() { local name=$1; shift; "$@" -o "$BATS_FILE_TMPDIR/$name" 2>"$BATS_FILE_TMPDIR/$name.log" || { cat "$BATS_FILE_TMPDIR/$name.log"; return 1; }; }
+built() {
+  local name=$1; shift
+  "$@" -o "$BATS_FILE_TMPDIR/$name" 2>"$BATS_FILE_TMPDIR/$name.log" || { cat "$BATS_FILE_TMPDIR/$name.log"; return 1; }
+}

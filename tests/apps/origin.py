@@ -1,6 +1,7 @@
 """The server behind the proxies: HTTP on one port, echo on another, both on loopback; prints the two ports.
 
-GET /SEED/SIZE answers with payload.body(SEED, SIZE) under headers without a date, so that a proxy's answer can be compared whole.
+GET /SEED/SIZE answers with payload.body(SEED, SIZE) under headers without a date, so that a proxy's answer
+can be compared whole.
 GET /gate/N/SEED/SIZE answers when N requests are waiting: the proxy has held N connections at once, however slow it is.
 """
 import asyncio

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# Ordinary commands, most of a single thread: with the library loaded they say the same, on both outputs, and end the same.
+# Ordinary commands, most of a single thread: with the library loaded they say the same, on both outputs, and end the
+# same.
 
 setup() {
   source "$BATS_TEST_DIRNAME/lib.bash"
@@ -73,7 +74,8 @@ SCRIPT
   # shellcheck disable=SC2016
   same perl_threads perl -Mthreads -Mthreads::shared -MThread::Queue -e '
     my ($in, $out) = (Thread::Queue->new, Thread::Queue->new);
-    my @t = map { threads->create(sub { while (defined(my $n = $in->dequeue)) { $out->enqueue($n * $n) } threads->tid > 0 }) } 1 .. 8;
+    sub work { while (defined(my $n = $in->dequeue)) { $out->enqueue($n * $n) } threads->tid > 0 }
+    my @t = map { threads->create(\&work) } 1 .. 8;
     $in->enqueue(1 .. 500); $in->end;
     print "joined ", scalar(grep { $_->join } @t), "\n";
     my @got = sort { $a <=> $b } map { $out->dequeue } 1 .. 500;

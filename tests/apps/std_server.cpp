@@ -29,7 +29,8 @@ public:
     for (int i = 0; i < workers; ++i) std::thread([this] { work(); }).detach();
   }
   std::future<std::string> submit(std::string text) {
-    std::packaged_task<std::string()> task([text = std::move(text)] { return std::string(text.rbegin(), text.rend()); });
+    std::packaged_task<std::string()> task(
+        [text = std::move(text)] { return std::string(text.rbegin(), text.rend()); });
     auto answer = task.get_future();
     {
       std::lock_guard lock(mutex_);

@@ -1,6 +1,7 @@
-// A server as one writes it with Rust's standard library alone: a thread for each connection, a table under an RwLock,
-// a small pool of workers behind a channel that answer by channel. Rust's locks, channels and parking are futexes through
-// syscall(), not pthread locks. Lines in: put KEY VALUE, get KEY, reverse TEXT, bye. std_server.cpp is its twin.
+// A server as one writes it with Rust's standard library alone: a thread for each connection, a table under an
+// RwLock, a small pool of workers behind a channel that answer by channel. Rust's locks, channels and parking are
+// futexes through syscall(), not pthread locks. Lines in: put KEY VALUE, get KEY, reverse TEXT, bye. std_server.cpp
+// is its twin.
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, BufRead, BufReader, Write};

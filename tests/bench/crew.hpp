@@ -1,6 +1,6 @@
 // A crew of threads made once and then sent through measured rounds, so that no figure contains a thread's start. Each
-// thread times its own part: the round's time runs from the first that began to the last that ended, and does not contain
-// the crew's waking up and reporting back, which natively costs more than many a round preloaded.
+// thread times its own part: the round's time runs from the first that began to the last that ended, and does not
+// contain the crew's waking up and reporting back, which natively costs more than many a round preloaded.
 #pragma once
 
 #include <benchmark/benchmark.h>

@@ -66,7 +66,8 @@ void cond_round_trip(benchmark::State& state) {
     pthread_cond_signal(&moved[1 - me]);
     pthread_mutex_unlock(&mutex);
   };
-  ping_pong(state, [&] { pass(0); }, [&] { pass(1); });
+  ping_pong(
+      state, [&] { pass(0); }, [&] { pass(1); });
 }
 BENCHMARK(cond_round_trip)->UseManualTime();
 

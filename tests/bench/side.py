@@ -63,8 +63,8 @@ def run(words: list[str], side: Side, timeout: float, ok=(0,), keep_output=True)
 def server(words: list[str], side: Side):
     """A server in the background, as (process, its first line of output)."""
     with tempfile.TemporaryFile("w+") as errors:
-        p = subprocess.Popen(side.command(words), stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL, text=True,
-                             start_new_session=True)
+        p = subprocess.Popen(side.command(words), stdout=subprocess.PIPE, stderr=errors, stdin=subprocess.DEVNULL,
+                             text=True, start_new_session=True)
         try:
             first = p.stdout.readline()
             if not first:

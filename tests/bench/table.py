@@ -53,8 +53,9 @@ class Row:
     def as_dict(self) -> dict:
         native, preloaded = self.medians()
         return {"key": self.key, "work": self.work, "where": self.where, "unit": self.unit, "native": self.native,
-                "preloaded": self.preloaded, "native_median": native, "preloaded_median": preloaded, "ratio": self.ratio(),
-                "target": self.target, "verdict": self.verdict(), "failure": self.failure, "native_failure": self.native_failure}
+                "preloaded": self.preloaded, "native_median": native, "preloaded_median": preloaded,
+                "ratio": self.ratio(), "target": self.target, "verdict": self.verdict(), "failure": self.failure,
+                "native_failure": self.native_failure}
 
 
 def figure(x: float | None, unit: str) -> str:
@@ -86,7 +87,8 @@ def plain(rows: list[Row]) -> str:
     widths = [max(len(row[i]) for row in table) for i in range(len(HEAD))]
     lines = []
     for row in table:
-        lines.append("  ".join(c.rjust(w) if 2 <= i <= 4 else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths))).rstrip())
+        aligned = (c.rjust(w) if 2 <= i <= 4 else c.ljust(w) for i, (c, w) in enumerate(zip(row, widths)))
+        lines.append("  ".join(aligned).rstrip())
     lines.insert(1, "-" * max(map(len, lines)))
     return "\n".join(lines + ([""] + notes(rows) if notes(rows) else []))
 
