@@ -83,8 +83,9 @@ struct M {
   P* nextp;                          // given by whoever wakes this M
   P* oldp;                           // the P it had before the system call
   bool spinning;                     // out of work and looking for some
-  // What g0 shall do with curg once its registers are saved. Returns true when curg is to run on at once.
+  // What is to be done with the G that has left the M, once its registers are saved. Returns true when it is to run on.
   bool (*after)(M*, G*);
+  G* prev;                           // in a direct switch: the G that is being left
   uint64_t sigmask;                  // what the kernel has for this thread
   uint32_t rng;
   int id, tid;

@@ -89,6 +89,8 @@ void signal_forward(); // g0, no locks: passes a signal that arrived on g0 on to
 // ---- switch.cpp
 void switch_to_g(M*, G*);                 // on g0: runs g until it switches back; its context is saved then
 void mcall(G* g, bool (*after)(M*, G*));  // on a G: back to g0, which calls after(m, g)
+void switch_direct(M*, G* g, G* next, bool (*after)(M*, G*)); // on g: to next, which calls after(m, g)
+void switch_out(G* g, bool (*after)(M*, G*)); // one of the two (sched.cpp)
 void* new_context(char* stack_top, char* stack_lo, void (*fn)()); // first run calls fn on the new stack
 [[noreturn]] void g_start();              // first function of every G
 void init_main_g0(M* m0, char* stack_top, char* stack_lo);

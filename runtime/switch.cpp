@@ -19,24 +19,45 @@ thread_local M* t_m;
 // thread-local over it, and it would be the other thread's.
 GMP_NOINLINE void switch_to_g(M* m, G* g) {
   arch::set_thread_pointer(g->tp);
-  transfer_t t = jump_fcontext(g->ctx, m);
-  // Back on g0; the G has set g0's thread pointer before it jumped.
+  transfer_t t = jump_fcontext(g->ctx, nullptr);
+  // Back on g0; the G that was last here (not g, if others were switched to directly) has set g0's thread pointer.
   m->curg->ctx = t.fctx;
+}
+
+// On a G's stack, just switched to: from g0, or directly from another G, whose registers are now saved.
+static GMP_NOINLINE void arrived(G* g, fcontext_t from) {
+  M* m = g->m;
+  G* prev = m->prev;
+  if (!prev) {
+    m->g0_ctx = from;
+    return;
+  }
+  m->prev = nullptr;
+  prev->ctx = from;
+  if (m->after(m, prev)) ready(prev);
 }
 
 GMP_NOINLINE void mcall(G* g, bool (*after)(M*, G*)) {
   M* m = g->m;
   m->after = after;
   arch::set_thread_pointer(m->g0_tp);
-  transfer_t t = jump_fcontext(m->g0_ctx, g);
-  // Resumed, on whichever M runs this G now.
-  g->m->g0_ctx = t.fctx;
+  transfer_t t = jump_fcontext(m->g0_ctx, nullptr);
+  arrived(g, t.fctx);
 }
 
-// A fresh stack begins here, with the M that runs it in t.data.
+GMP_NOINLINE void switch_direct(M* m, G* g, G* next, bool (*after)(M*, G*)) {
+  m->after = after;
+  m->prev = g;
+  m->curg = next;
+  next->m = m;
+  arch::set_thread_pointer(next->tp);
+  transfer_t t = jump_fcontext(next->ctx, nullptr);
+  arrived(g, t.fctx);
+}
+
+// A fresh stack begins here.
 static void context_entry(transfer_t t) {
-  M* m = static_cast<M*>(t.data);
-  m->g0_ctx = t.fctx;
+  arrived(getg(), t.fctx);
   g_start();
 }
 

@@ -48,7 +48,7 @@ bool claim_finish(G* g, bool parked) {
   return parked;
 }
 
-// On g0, the G's registers saved: from here on a claimer may run it elsewhere, so g is not touched after the CAS.
+// On g0 or on the next G's stack, this one's registers saved: from here on a claimer may run it elsewhere, so g is not touched after the CAS.
 static bool commit_park(M* m, G* g) {
   g->status.store(GStatus::Waiting, std::memory_order_relaxed);
   m->p->parks++;
@@ -62,7 +62,7 @@ Wait park(G* g, WaitReason reason, const void* what) {
   if (!(g->wait.load(std::memory_order_relaxed) & waitword::Claimed)) {
     g->reason = reason;
     g->wait_addr = what;
-    mcall(g, commit_park);
+    switch_out(g, commit_park);
     g->reason = WaitReason::None;
   }
   uint32_t w = g->wait.load(std::memory_order_acquire);
