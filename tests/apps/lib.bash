@@ -1,18 +1,19 @@
 # Shared by the .bats files of this folder: how a program is run natively and preloaded, how a server is started, held
 # under load and stopped, and what a failure prints. The settings:
-#   GMP_LIB             the library; empty: native against native, which judges the tests themselves
-#   GMP_TEST_MAXPROCS   the values of GMP_MAXPROCS to go through (default "1 2")
+#   GMP_LIB             the library (default build/libgmp.so, build/ being GMP_BUILD if set); empty: native against native,
+#                       which judges the tests themselves
+#   GMP_TEST_MAXPROCS   the values of GMP_MAXPROCS to go through (default "1 2"); empty: native runs only
 #   GMP_TEST_FAST       set: smaller loads
 
 apps=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$apps/../.." && pwd)
-: "${GMP_LIB=$top/build/libgmp.so}" "${GMP_TEST_MAXPROCS:=1 2}"
+: "${GMP_LIB=${GMP_BUILD:-$top/build}/libgmp.so}" "${GMP_TEST_MAXPROCS=1 2}"
 python=/usr/bin/python3 # Debian's: a pyenv or conda in PATH is another program on another machine
 limit=60                # seconds that one program may take; natively each takes less than five
 
 # A library that is named and missing would make ld.so say one line and every test pass natively.
 require_library() {
-  [ -z "$GMP_LIB" ] || [ -f "$GMP_LIB" ] ||
+  [ -z "$GMP_TEST_MAXPROCS" ] || [ -z "$GMP_LIB" ] || [ -f "$GMP_LIB" ] ||
     { echo "no library at $GMP_LIB (GMP_LIB= runs native against native)"; return 1; }
 }
 
@@ -41,11 +42,21 @@ ended() { # ended STATUS: in words
   case $1 in 124 | 137) echo "did not end within $limit s" ;; *) echo "ended with status $1" ;; esac
 }
 
+threads_of() { # threads_of PID: where a server that still lives hangs
+  local task
+  [ -d "/proc/$1/task" ] || return 0
+  echo "--- process $1: $(grep -E '^(Threads|State|SigPnd|ShdPnd)' "/proc/$1/status" | tr '\n\t' '  ')"
+  for task in $(find "/proc/$1/task" -mindepth 1 -maxdepth 1 | sort -V | head -n 12); do
+    echo "${task##*/} $(cat "$task/comm" "$task/wchan" "$task/syscall" 2>/dev/null | tr '\n' ' ')"
+  done
+}
+
 # fail_run MODE WHY LOG... : what a failure prints. $repro is the program's command line under that mode.
 fail_run() {
   local mode=$1 why=$2; shift 2
   echo "FAILED ($mode): $why"
   tail_of "$@"
+  [ -z "${server:-}" ] || threads_of "$server"
   echo "--- reproduce: cd $PWD && ${repro:-?}"
   [ -z "${client_repro:-}" ] || echo "---   its load: $client_repro"
   echo "---   or: GMP_LIB=$GMP_LIB GMP_TEST_MAXPROCS=${mode#maxprocs} $apps/run_apps --keep" \
@@ -62,8 +73,8 @@ really_preloaded() { ! grep -q 'cannot be preloaded' "$@" 2>/dev/null; }
 run_once() {
   local mode=$1 base=$work/$2.$1 status=0; shift 2
   under "$mode"
-  repro="timeout $limit $(printf '%q ' "${as[@]}" "$@")"
-  timeout -k 5 "$limit" "${as[@]}" "$@" >"$base.out" 2>"$base.err" </dev/null 3>&- || status=$?
+  repro=$(printf '%q ' "${as[@]}" "$@")
+  "$top/tests/bats/watched" "$limit" "${as[@]}" "$@" >"$base.out" 2>"$base.err" </dev/null 3>&- || status=$?
   echo "$status" >"$base.status"
 }
 
