@@ -163,9 +163,21 @@ start:
   startm(p, false);
 }
 
+static void set_kernel_mask(M* m, uint64_t mask) {
+  m->sigmask = mask;
+  sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &m->sigmask, 0, 8);
+}
+
+// An idle M takes the signals that main would take, so that SIGTERM reaches a process whose Gs are all parked, and none that main
+// blocks (it may be waiting for them with sigwait).
+static void idle_mask(M* m) {
+  if (GMP_UNLIKELY(m->sigmask != g_main.sigmask)) set_kernel_mask(m, g_main.sigmask);
+}
+
 // Sleeps until somebody hands this M a P.
 void stopm(M* m) {
   GMP_ASSERT(!m->p && !m->spinning);
+  idle_mask(m);
   {
     Locked l(sched.lock);
     m->note.clear();
@@ -349,6 +361,7 @@ top:
       if (int64_t f = timers_first(sched.allp[i]))
         if (poll_until == 0 || f < poll_until) delay = 0;
     if (sched.runqsize.load() > 0) delay = 0;
+    if (delay != 0) idle_mask(m);
     GList l;
     netpoll(delay, &l);
     sched.polluntil.store(0);
@@ -379,11 +392,6 @@ top:
 }
 
 // ---------------------------------------------------------------- the loop
-
-static void set_kernel_mask(M* m, uint64_t mask) {
-  m->sigmask = mask;
-  sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &m->sigmask, 0, 8);
-}
 
 static void execute(M* m, G* g) {
   P* p = m->p;
