@@ -71,9 +71,12 @@ static bool retake(int64_t now) {
         p->seen_sched_at = now;
         continue;
       }
-      if (p->lazy.load(std::memory_order_relaxed) && sched.npidle.load() > 0) {
-        p->lazy.store(false, std::memory_order_relaxed);
-        if (!runq::empty(p)) {
+      // A G that runs on since the last look, with idle Ps beside it: pass a lazy wake-up on, and see to it that somebody waits for
+      // the network (this M won't before its G is done).
+      if (sched.npidle.load() > 0) {
+        bool lazy = p->lazy.load(std::memory_order_relaxed);
+        if (lazy) p->lazy.store(false, std::memory_order_relaxed);
+        if ((lazy && !runq::empty(p)) || (netpoll_any() && sched.lastpoll.load() != 0)) {
           wakep();
           did = true;
         }
