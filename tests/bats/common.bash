@@ -27,6 +27,9 @@ preloaded() {
   watched "$patience" env "LD_PRELOAD=$library" "GMP_MAXPROCS=$procs" "$@"
 }
 
+need_build() {
+  [ -x "$programs/thread" ] || { echo "the test programs are not built in $build"; return 1; }
+}
 need_library() {
   [ "${#maxprocs[@]}" -gt 0 ] || skip "native runs only"
   [ -e "$library" ] || { echo "$library is not built"; return 1; }

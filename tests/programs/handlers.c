@@ -116,7 +116,8 @@ CASE(raised_by_itself) {
   install(SIGUSR2, ring, 0);
   OK(raise(SIGUSR2));
   EQ(handled, 1); // before raise returns
-  finish(start(works, (stop = true, NULL)));
+  stop = true;
+  finish(start(works, NULL));
   OK(raise(SIGUSR2));
   EQ(handled, 2);
   close_pair(bell);
@@ -167,7 +168,7 @@ CASE(handler_may_exit) {
 static __thread sigjmp_buf after_fault;
 static void jump_out(int number) { siglongjmp(after_fault, number); }
 static void* faults(void* page) {
-  for (int i = 0; i < 20; i++) {
+  for (volatile int i = 0; i < 20; i++) {
     int number = sigsetjmp(after_fault, 1);
     if (number == 0) {
       *(volatile char*)page = 1;
@@ -195,7 +196,7 @@ CASE(jump_out_of_a_fault) {
   SYS(munmap(page, 4096));
 }
 
-static void* fault_address;
+static void* volatile fault_address;
 static void map_it(int number, siginfo_t* info, void* context) {
   (void)number;
   (void)context;
@@ -203,8 +204,8 @@ static void map_it(int number, siginfo_t* info, void* context) {
   if (mprotect(info->si_addr, 4096, PROT_READ | PROT_WRITE) != 0) _exit(6);
 }
 static void* touch(void* page) {
-  *(char*)page = 5; // repaired by the handler, then done again
-  EQ(*(char*)page, 5);
+  *(volatile char*)page = 5; // repaired by the handler, then done again
+  EQ(*(volatile char*)page, 5);
   return NULL;
 }
 CASE(repaired_fault) {

@@ -8,7 +8,10 @@ static void note(void* text) { strcat(order, text); }
 static void (*volatile leave)(void*) = pthread_exit;
 
 __attribute__((noinline)) static void deep(int depth) {
-  if (depth == 0) leave((void*)42);
+  if (depth == 0) {
+    leave((void*)42);
+    return; // not reached, for all the compiler knows
+  }
   pthread_cleanup_push(note, "d");
   deep(depth - 1);
   pthread_cleanup_pop(0);
