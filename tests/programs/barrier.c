@@ -10,8 +10,10 @@ static void* cross(void* argument) {
   for (long i = 0; i < rounds; i++) {
     atomic_fetch_add(&arrived, 1);
     int rc = pthread_barrier_wait(&barrier);
-    if (rc == PTHREAD_BARRIER_SERIAL_THREAD) atomic_fetch_add(&serial, 1);
-    else OK(rc);
+    if (rc == PTHREAD_BARRIER_SERIAL_THREAD)
+      atomic_fetch_add(&serial, 1);
+    else
+      OK(rc);
     CHECK(arrived >= (i + 1) * width); // nobody is through before all have come
     CHECK(arrived <= (i + 2) * width);
   }

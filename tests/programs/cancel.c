@@ -68,7 +68,8 @@ static void in_readv(void) {
 }
 static void in_write(void) {
   static char block[100000];
-  while (write(fds[1], block, sizeof block) > 0) {}
+  while (write(fds[1], block, sizeof block) > 0) {
+  }
 }
 CASE(pipes) {
   SYS(pipe(fds));
@@ -94,7 +95,8 @@ static void in_recvmsg(void) {
 }
 static void in_send(void) {
   static char block[1000000];
-  while (send(fds[1], block, sizeof block, MSG_NOSIGNAL) > 0) {}
+  while (send(fds[1], block, sizeof block, MSG_NOSIGNAL) > 0) {
+  }
 }
 CASE(sockets) {
   SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fds));
@@ -177,7 +179,8 @@ CASE(epoll_waiting) {
 static pthread_t joined;
 static sem_t end_joined;
 static void* wait_end(void* argument) {
-  while (sem_wait(&end_joined) != 0) {}
+  while (sem_wait(&end_joined) != 0) {
+  }
   return argument;
 }
 static void in_join(void) { pthread_join(joined, NULL); }
@@ -328,7 +331,8 @@ CASE(itself) {
 
 static void* ends_with_request(void* argument) {
   OK(sem_post(&ready));
-  while (sem_trywait(&never) != 0) {} // no cancellation point
+  while (sem_trywait(&never) != 0) {
+  } // no cancellation point
   return argument;
 }
 CASE(request_without_a_point) {

@@ -35,7 +35,7 @@ static inline void check_add(struct check_case* c) {
   check_tail = &c->next;
 }
 
-#define CHECK_CASE(id, single)                                                                                        \
+#define CHECK_CASE(id, single)                                                                                         \
   static void case_##id(void);                                                                                         \
   static struct check_case entry_##id = {#id, case_##id, single, NULL};                                                \
   __attribute__((constructor)) static void register_##id(void) { check_add(&entry_##id); }                             \
@@ -119,15 +119,19 @@ static inline struct timespec in_ms(clockid_t clock, int64_t ms) { return from_n
 // Gives others time to come to rest in a blocking call. Only ever makes the interesting order likely.
 static inline void pause_ms(long ms) {
   struct timespec t = from_ns((int64_t)ms * 1000000);
-  while (nanosleep(&t, &t) == -1 && errno == EINTR) {}
+  while (nanosleep(&t, &t) == -1 && errno == EINTR) {
+  }
 }
 
 int main(int argc, char** argv) {
   bool list = false, named = false;
   for (int i = 1; i < argc; i++) {
-    if (strcmp(argv[i], "--list") == 0) list = true;
-    else if (strncmp(argv[i], "--size=", 7) == 0) check_size = atol(argv[i] + 7);
-    else named = true;
+    if (strcmp(argv[i], "--list") == 0)
+      list = true;
+    else if (strncmp(argv[i], "--size=", 7) == 0)
+      check_size = atol(argv[i] + 7);
+    else
+      named = true;
   }
   if (list) {
     for (struct check_case* c = check_first; c; c = c->next) puts(c->name);

@@ -28,7 +28,8 @@ static void install(int number, void (*handler)(int), int flags) {
 static _Atomic bool stop;
 static void* works(void* argument) {
   while (!stop) {
-    for (volatile int i = 0; i < 1000; i++) {}
+    for (volatile int i = 0; i < 1000; i++) {
+    }
     void* p = malloc(100);
     free(p);
     sched_yield();
@@ -45,8 +46,10 @@ static void wait_for_bell(int times) {
   for (int got = 0; got < times;) {
     char c;
     ssize_t n = read(bell[0], &c, 1);
-    if (n == 1) got++;
-    else EQ(errno, EINTR);
+    if (n == 1)
+      got++;
+    else
+      EQ(errno, EINTR);
   }
 }
 
@@ -213,8 +216,10 @@ CASE(repaired_fault) {
   struct sigaction action = {.sa_sigaction = map_it, .sa_flags = SA_SIGINFO};
   SYS(sigaction(SIGSEGV, &action, NULL));
   for (int i = 0; i < 4; i++) {
-    if (i % 2) finish(start(touch, pages + (size_t)i * 4096));
-    else touch(pages + (size_t)i * 4096);
+    if (i % 2)
+      finish(start(touch, pages + (size_t)i * 4096));
+    else
+      touch(pages + (size_t)i * 4096);
     CHECK(fault_address == pages + (size_t)i * 4096);
   }
   signal(SIGSEGV, SIG_DFL);

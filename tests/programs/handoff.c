@@ -197,7 +197,7 @@ CASE(getaddrinfo) {
 }
 
 static void* wait_for_child(void* argument) {
-  int* fd = argument, status;
+  int *fd = argument, status;
   pid_t child = fork();
   SYS(child);
   if (child == 0) {

@@ -16,9 +16,12 @@ CASE(number_reused_at_once) {
   int first = -1;
   for (int i = 0; i < 2000; i++) {
     int fd[2];
-    if (i % 3 == 0) SYS(pipe(fd));
-    else if (i % 3 == 1) SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
-    else tcp_pair(fd);
+    if (i % 3 == 0)
+      SYS(pipe(fd));
+    else if (i % 3 == 1)
+      SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
+    else
+      tcp_pair(fd);
     if (first < 0) first = fd[0];
     pthread_t t = start(expect_byte, &fd[0]);
     if (i % 4 == 0) sched_yield();
@@ -124,9 +127,12 @@ CASE(non_blocking) {
 CASE(blocking_stays_blocking) {
   int fd[2];
   for (int kind = 0; kind < 3; kind++) {
-    if (kind == 0) SYS(pipe(fd));
-    else if (kind == 1) SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
-    else tcp_pair(fd);
+    if (kind == 0)
+      SYS(pipe(fd));
+    else if (kind == 1)
+      SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
+    else
+      tcp_pair(fd);
     pthread_t t = start(expect_byte, &fd[0]);
     for (int i = 0; i < 10; i++) { // while the thread blocks on it, and before and after
       EQ(fcntl(fd[0], F_GETFL) & O_NONBLOCK, 0);

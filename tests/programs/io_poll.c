@@ -39,9 +39,12 @@ CASE(poll_mix) {
   SYS(pipe(gone));
   tcp_pair(tcp);
   SYS(close(gone[1]));
-  struct pollfd p[] = {{.fd = file, .events = POLLIN | POLLOUT}, {.fd = fd[0], .events = POLLIN},
-                       {.fd = fd[1], .events = POLLOUT},         {.fd = 9999, .events = POLLIN},
-                       {.fd = -1, .events = POLLIN},             {.fd = gone[0], .events = POLLIN},
+  struct pollfd p[] = {{.fd = file, .events = POLLIN | POLLOUT},
+                       {.fd = fd[0], .events = POLLIN},
+                       {.fd = fd[1], .events = POLLOUT},
+                       {.fd = 9999, .events = POLLIN},
+                       {.fd = -1, .events = POLLIN},
+                       {.fd = gone[0], .events = POLLIN},
                        {.fd = tcp[0], .events = POLLIN | POLLOUT}};
   EQ(poll(p, 7, -1), 5);
   EQ(p[0].revents, POLLIN | POLLOUT);

@@ -88,8 +88,10 @@ CASE(burst_wakes_two_readers) {
   OK(pthread_barrier_init(&both_served, NULL, 2));
   for (int kind = 0; kind < 2; kind++) {
     int fd[2];
-    if (kind) SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
-    else SYS(pipe(fd));
+    if (kind)
+      SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
+    else
+      SYS(pipe(fd));
     shared_fd = fd[0];
     for (int i = 0; i < 100; i++) {
       pthread_t a = start(read_one_of_two, NULL), b = start(read_one_of_two, NULL);
@@ -257,7 +259,8 @@ static void* limited(void* argument) {
   limit(fd[0], SO_SNDTIMEO, 20);
   char* block = calloc(1, 1 << 20);
   ssize_t n;
-  while ((n = send(fd[0], block, 1 << 20, 0)) > 0) {} // part of it, then nothing
+  while ((n = send(fd[0], block, 1 << 20, 0)) > 0) {
+  } // part of it, then nothing
   EQ(errno, EAGAIN);
   free(block);
   close_pair(fd);
@@ -357,8 +360,10 @@ static void* recv_result(void* fd) {
 CASE(shutdown_wakes_receiver) {
   for (int i = 0; i < 20; i++) {
     int fd[2];
-    if (i % 2) tcp_pair(fd);
-    else SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
+    if (i % 2)
+      tcp_pair(fd);
+    else
+      SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd));
     pthread_t a = start(recv_result, &fd[0]), b = start(recv_result, &fd[0]);
     if (i % 3 == 0) pause_ms(2);
     SYS(shutdown(fd[0], SHUT_RD));

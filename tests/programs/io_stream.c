@@ -138,8 +138,10 @@ static void* send_call(void* argument) {
 CASE(waitall_gets_all) {
   int fd[2];
   for (int kind = 0; kind < 2; kind++) {
-    if (kind) tcp_pair(fd);
-    else unix_pair(fd);
+    if (kind)
+      tcp_pair(fd);
+    else
+      unix_pair(fd);
     pthread_t sender = start(send_call, &fd[1]);
     unsigned char* bytes = malloc(BIG);
     size_t got = 0;
@@ -174,7 +176,8 @@ CASE(peek_and_dontwait) {
   ERRNO(recv(fd[0], buffer, 10, MSG_DONTWAIT), EAGAIN);
   ssize_t n;
   char* block = calloc(1, 65536);
-  while ((n = send(fd[1], block, 65536, MSG_DONTWAIT)) > 0) {}
+  while ((n = send(fd[1], block, 65536, MSG_DONTWAIT)) > 0) {
+  }
   EQ(errno, EAGAIN);
   free(block);
   close_pair(fd);
@@ -219,7 +222,8 @@ CASE(broken_pipe) {
 static void* write_until_broken(void* argument) {
   char* block = calloc(1, 100000);
   ssize_t n;
-  while ((n = write(*(int*)argument, block, 100000)) > 0) {}
+  while ((n = write(*(int*)argument, block, 100000)) > 0) {
+  }
   EQ(n, -1);
   EQ(errno, EPIPE);
   free(block);

@@ -71,13 +71,27 @@ void through_bytes(int in, int out) {
 }
 void through_hook(int which) {
   switch (which % 7) {
-  case 0: sched_yield(); break;
-  case 1: through_mutex(); break;
-  case 2: through_cond(); break;
-  case 3: through_sem(); break;
-  case 4: through_bytes(hooks.pipe[0], hooks.pipe[1]); break;
-  case 5: usleep(10); break;
-  default: through_bytes(hooks.pair[0], hooks.pair[1]); break;
+  case 0:
+    sched_yield();
+    break;
+  case 1:
+    through_mutex();
+    break;
+  case 2:
+    through_cond();
+    break;
+  case 3:
+    through_sem();
+    break;
+  case 4:
+    through_bytes(hooks.pipe[0], hooks.pipe[1]);
+    break;
+  case 5:
+    usleep(10);
+    break;
+  default:
+    through_bytes(hooks.pair[0], hooks.pair[1]);
+    break;
   }
 }
 
@@ -369,8 +383,10 @@ CASE(stdio_lines) {
   long lines = 0, a, b, c;
   while (fgets(line, sizeof line, shared_file)) {
     lines++;
-    if (line[0] == 'L') CHECK(sscanf(line, "L %ld %ld %ld", &a, &b, &c) == 3 && a * b == c);
-    else CHECK(sscanf(line, "A %ld B %ld", &a, &b) == 2 && a == b);
+    if (line[0] == 'L')
+      CHECK(sscanf(line, "L %ld %ld %ld", &a, &b, &c) == 3 && a * b == c);
+    else
+      CHECK(sscanf(line, "A %ld B %ld", &a, &b) == 2 && a == b);
   }
   EQ(lines, 2L * threads * steps);
   fclose(shared_file);

@@ -202,8 +202,10 @@ static void* hold_and_block(void* argument) {
   for (int i = 0; i < 20; i++) {
     OK(pthread_mutex_lock(&held));
     long seen = in_turn;
-    if (i % 3 == 0) pause_ms(0);
-    else sched_yield();
+    if (i % 3 == 0)
+      pause_ms(0);
+    else
+      sched_yield();
     in_turn = seen + 1;
     OK(pthread_mutex_unlock(&held));
   }
@@ -223,7 +225,8 @@ static _Atomic bool served;
 static void* take_again(void* argument) {
   while (!served) {
     OK(pthread_mutex_lock(&greedy));
-    for (volatile int i = 0; i < 2000; i++) {}
+    for (volatile int i = 0; i < 2000; i++) {
+    }
     OK(pthread_mutex_unlock(&greedy));
   }
   return argument;

@@ -12,7 +12,8 @@ static long rounds;
 
 static void* add(void* argument) {
   for (long i = 0; i < rounds; i++) {
-    if (spinning) OK(pthread_spin_lock(&spin));
+    if (spinning)
+      OK(pthread_spin_lock(&spin));
     else if (i % 7 == 0) {
       int rc;
       while ((rc = pthread_mutex_trylock(&lock)) == EBUSY) sched_yield();

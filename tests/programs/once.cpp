@@ -37,7 +37,8 @@ static sem_t inside, release_it;
 static void cancelled_init() {
   if (calls++ == 0) {
     OK(sem_post(&inside));
-    while (sem_wait(&release_it) != 0) {} // cancelled here
+    while (sem_wait(&release_it) != 0) {
+    } // cancelled here
   }
 }
 static void* once_cancelled(void* argument) {
@@ -134,7 +135,8 @@ static void* use_failing_static(void* argument) {
       static Fails object;
       (void)&object;
       return argument;
-    } catch (std::runtime_error&) {}
+    } catch (std::runtime_error&) {
+    }
   }
 }
 

@@ -81,9 +81,12 @@ static void* use_slot(void* argument) {
     int now = atomic_fetch_add(&inside, 1) + 1;
     CHECK(now <= 5);
     int seen = most;
-    while (now > seen && !atomic_compare_exchange_weak(&most, &seen, now)) {}
-    if (i % 4 == 0) pause_ms(0);
-    else sched_yield();
+    while (now > seen && !atomic_compare_exchange_weak(&most, &seen, now)) {
+    }
+    if (i % 4 == 0)
+      pause_ms(0);
+    else
+      sched_yield();
     atomic_fetch_sub(&inside, 1);
     OK(sem_post(&slots));
   }
@@ -121,8 +124,10 @@ static void* take_timed(void* argument) {
   int taken = 0;
   for (int i = 0; i < 200; i++) {
     struct timespec until = from_ns(now_ns(CLOCK_REALTIME) + 50000);
-    if (sem_timedwait(&crowd, &until) == 0) taken++;
-    else EQ(errno, ETIMEDOUT);
+    if (sem_timedwait(&crowd, &until) == 0)
+      taken++;
+    else
+      EQ(errno, ETIMEDOUT);
   }
   (void)argument;
   return (void*)(intptr_t)taken;

@@ -8,7 +8,8 @@
 static void* twice(void* argument) { return (void*)(2 * (intptr_t)argument); }
 static void* nothing(void* argument) { return argument; }
 static void* wait_sem(void* sem) {
-  while (sem_wait((sem_t*)sem) != 0) {}
+  while (sem_wait((sem_t*)sem) != 0) {
+  }
   return sem;
 }
 
@@ -49,8 +50,10 @@ CASE(detach) {
   static sem_t done; // static: a detached thread may still be inside sem_post when we return
   OK(sem_init(&done, 0, 0));
   for (int i = 0; i < 200; i++) {
-    if (i % 2) OK(pthread_detach(start(post, &done)));
-    else start(detach_self, &done);
+    if (i % 2)
+      OK(pthread_detach(start(post, &done)));
+    else
+      start(detach_self, &done);
   }
   for (int i = 0; i < 200; i++) OK(sem_wait(&done));
 }

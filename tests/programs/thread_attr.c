@@ -101,7 +101,8 @@ CASE(guard_stops_overflow) {
 }
 
 static void* wait_sem(void* sem) {
-  while (sem_wait((sem_t*)sem) != 0) {}
+  while (sem_wait((sem_t*)sem) != 0) {
+  }
   return NULL;
 }
 

@@ -17,8 +17,12 @@ static void at_end(void) {
 static void* blocks(void* argument) {
   sem_post(&here);
   switch ((intptr_t)argument % 3) {
-  case 0: sem_wait(&never); break;
-  case 1: pause_ms(1000000); break;
+  case 0:
+    sem_wait(&never);
+    break;
+  case 1:
+    pause_ms(1000000);
+    break;
   default: {
     int fd[2];
     char c;

@@ -78,7 +78,8 @@ CASE(catch_all_and_rethrow) {
 static void* swallows(void*) {
   try {
     pthread_exit(nullptr);
-  } catch (...) {}
+  } catch (...) {
+  }
   return nullptr;
 }
 
@@ -128,7 +129,8 @@ struct BlocksInDestructor {
   sem_t* sem;
   ~BlocksInDestructor() {
     sched_yield();
-    while (sem_wait(sem) != 0) {}
+    while (sem_wait(sem) != 0) {
+    }
     order += "w";
   }
 };
