@@ -1,0 +1,101 @@
+// accept, accept4, connect. accept has no flag that makes one call non-blocking (SOCK_NONBLOCK is for the new descriptor), so poll says
+// whether a connection waits, and the accept that follows is announced: another process or thread may take it first, and
+// then that M waits in the kernel like a native thread, until the next connection.
+#include <sys/socket.h>
+#include "hooks/ioloop.hpp"
+
+namespace gmp {
+namespace {
+
+// Accepted sockets inherit O_NONBLOCK from the flags alone, but time-outs from the listener.
+void accepted(int fd, int listener, int flags) {
+  uint32_t cfg = kCfgUnknown, bits;
+  Kind k = Kind::Unknown;
+  if (FdRec* l = fd_rec(listener)) {
+    k = l->kind();
+    if (fd_cfg_cached(l, &bits) && !(bits & (FdRec::kRcvTimeo | FdRec::kSndTimeo)) && !(bits & FdRec::kNonBlock))
+      cfg = flags & SOCK_NONBLOCK ? FdRec::kNonBlock : 0;
+    else if (flags & SOCK_NONBLOCK)
+      cfg = FdRec::kNonBlock;
+  }
+  fd_created(fd, is_socket(k) ? k : Kind::Unknown, cfg);
+}
+
+bool is_listening(int fd, FdRec* rec) {
+  if (GMP_LIKELY(rec->state.load(std::memory_order_relaxed) & FdRec::kListen)) return true;
+  int v = 0;
+  socklen_t len = sizeof v;
+  if (sys(SYS_getsockopt, fd, SOL_SOCKET, SO_ACCEPTCONN, &v, &len) < 0 || !v) return false;
+  rec->state.fetch_or(FdRec::kListen, std::memory_order_acq_rel);
+  return true;
+}
+
+// with4: the program called accept4 (a seccomp filter may know only one of the two).
+long raw_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
+  return with4 ? sys(SYS_accept4, fd, addr, len, flags) : sys(SYS_accept, fd, addr, len);
+}
+
+long g_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
+  auto announced_accept = [&]() -> long {
+    enter_syscall();
+    long r = raw_accept(with4, fd, addr, len, flags);
+    exit_syscall();
+    if (r == -EINTR) test_cancel();
+    return r;
+  };
+  FdRec* rec = fd_rec(fd);
+  if (!rec) return announced_accept();
+  // Only a listener may be waited for: on others accept says EINVAL or EOPNOTSUPP at once.
+  if ((fd_cfg(fd, rec) & FdRec::kNonBlock) || !is_listening(fd, rec)) return announced_accept();
+  FdWait w(fd, Dir::Read, rec);
+  for (;;) {
+    long r = -EAGAIN;
+    if (fd_ready(fd, POLLIN)) {
+      r = announced_accept();
+      w.pass(); // also after ECONNABORTED and its like: one arrival is used up, there may be another behind it
+      return r;
+    }
+    r = w.block(false);
+    if (r == kAgain) continue;
+    return r == kHandOff ? announced_accept() : r;
+  }
+}
+
+} // namespace
+} // namespace gmp
+
+using namespace gmp;
+
+GMP_REAL(accept);
+GMP_REAL(accept4);
+GMP_REAL(connect);
+
+static int do_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
+  long r;
+  test_cancel();
+  if (io_g()) {
+    r = g_accept(with4, fd, addr, len, flags);
+  } else {
+    r = raw_accept(with4, fd, addr, len, flags);
+    if (r == -EINTR) test_cancel();
+  }
+  if (r >= 0) accepted(int(r), fd, flags);
+  return int(ret(r));
+}
+
+GMP_HOOK int accept(int fd, sockaddr* addr, socklen_t* len) {
+  if (native()) return REAL(accept)(fd, addr, len);
+  return do_accept(false, fd, addr, len, 0);
+}
+
+GMP_HOOK int accept4(int fd, sockaddr* addr, socklen_t* len, int flags) {
+  if (native()) return REAL(accept4)(fd, addr, len, flags);
+  return do_accept(true, fd, addr, len, flags);
+}
+
+// A non-blocking connect and one to a local address come back at once; another takes a round trip: announced, the P is lent out.
+GMP_HOOK int connect(int fd, const sockaddr* addr, socklen_t len) {
+  if (native()) return REAL(connect)(fd, addr, len);
+  return int(cp_sys(SYS_connect, fd, addr, len));
+}
+GMP_ALIAS(__connect, connect);

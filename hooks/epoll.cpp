@@ -1,0 +1,87 @@
+// epoll_wait and its variants: the program's epoll descriptor is itself pollable, so the G looks with a time-out of 0 and parks on it. A
+// change of the signal mask for the wait is the kernel's business: handed off.
+#include <sys/epoll.h>
+#include "hooks/poll.hpp"
+
+namespace gmp {
+
+// Each event that arrives in the inner instance, and each epoll_ctl that adds a ready descriptor, is an edge of the outer one. Several
+// may wait on one instance: an edge wakes one, and after a harvest the baton goes on, for there may be more than maxevents.
+template <class Full> static long g_epoll(int epfd, epoll_event* ev, int max, int64_t deadline, Full handoff) {
+  FdRec* rec = fd_rec(epfd);
+  auto scan = [&]() -> long { return sys(SYS_epoll_wait, epfd, ev, max, 0); };
+  if (!rec) return handoff();
+  FdWait w(epfd, Dir::Read, rec);
+  for (;;) {
+    long r = scan();
+    if (r != 0 || deadline == 0) {
+      w.pass();
+      return r;
+    }
+    if (!w.armed) { // a number taken before a look is needed first
+      if (!w.arm()) return handoff();
+      continue;
+    }
+    Wait x = poll_wait(epfd, Dir::Read, w.seq, deadline);
+    if (x == Wait::Timeout) return scan();
+    if (x == Wait::Interrupted) {
+      if ((r = scan()) != 0) return r;
+      if (after_interrupt(false) == After::Eintr) return -EINTR;
+    } else {
+      w.woken = true;
+    }
+    if (!w.arm()) return handoff();
+  }
+}
+
+static long rest_ms(int64_t deadline) {
+  if (deadline == kNoDeadline) return -1;
+  int64_t left = deadline - nanotime();
+  return left <= 0 ? 0 : left / 1000000 >= INT32_MAX ? INT32_MAX : (left + 999999) / 1000000;
+}
+
+} // namespace gmp
+
+using namespace gmp;
+
+#ifndef SYS_epoll_pwait2
+#define SYS_epoll_pwait2 441
+#endif
+
+GMP_REAL(epoll_wait);
+GMP_REAL(epoll_pwait);
+GMP_REAL(epoll_pwait2);
+
+static int wait_ms(int epfd, epoll_event* ev, int max, int timeout) {
+  test_cancel();
+  int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
+  long r = g_epoll(epfd, ev, max, deadline,
+                   [&]() -> long { return blocking_sys(SYS_epoll_wait, epfd, ev, max, rest_ms(deadline)); });
+  if (r == -EINTR) test_cancel();
+  return int(ret(r));
+}
+
+GMP_HOOK int epoll_wait(int epfd, epoll_event* ev, int max, int timeout) {
+  if (io_g()) return wait_ms(epfd, ev, max, timeout);
+  if (native()) return REAL(epoll_wait)(epfd, ev, max, timeout);
+  return int(cp_sys(SYS_epoll_wait, epfd, ev, max, timeout));
+}
+
+GMP_HOOK int epoll_pwait(int epfd, epoll_event* ev, int max, int timeout, const sigset_t* mask) {
+  if (native()) return REAL(epoll_pwait)(epfd, ev, max, timeout, mask);
+  if (io_g() && !mask) return wait_ms(epfd, ev, max, timeout);
+  return int(cp_sys(SYS_epoll_pwait, epfd, ev, max, timeout, mask, 8));
+}
+
+GMP_HOOK int epoll_pwait2(int epfd, epoll_event* ev, int max, const timespec* timeout, const sigset_t* mask) {
+  if (native()) return REAL(epoll_pwait2)(epfd, ev, max, timeout, mask);
+  int64_t deadline = 0;
+  if (!io_g() || mask || !deadline_ts(timeout, &deadline))
+    return int(cp_sys(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8));
+  test_cancel();
+  if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
+  long r = g_epoll(epfd, ev, max, deadline,
+                   [&]() -> long { return blocking_sys(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8); });
+  if (r == -EINTR) test_cancel();
+  return int(ret(r));
+}

@@ -1,0 +1,143 @@
+// The loops under every receiving and sending hook: try without blocking, park on EAGAIN, try again.
+//
+//   FdWait w(fd, Dir::Read, rec);      // takes the sequence number, if the descriptor is registered already
+//   r = attempt();                     // non-blocking
+//   r == -EAGAIN: w.block(...)         // kAgain: try again; kHandOff: epoll can't watch it; else the call's result
+//
+// The first EAGAIN registers the descriptor and asks for one more attempt: a number taken after poll_open() and before an attempt
+// is the only one that may be waited for.
+//
+// known_empty: after a short read the next attempt could only say EAGAIN, so it is left out. The argument. Let s be the number
+// taken while registered, before a read that returned 0 < r < wanted, on a descriptor whose short reads mean "I took all there was".
+//  - The queue was empty at a time T after s was taken. What arrives later raises an edge after T; it is counted after T; so as
+//    long as the number is still s, nothing has arrived. Other readers (threads, dups, processes) only take away.
+//  - End of file, errors, RDHUP, a local shutdown and urgent data raise edges too. One counted after s was taken moves the number. One counted
+//    before is in poll_hup(), which is read after s: then nothing is remembered, for the edge that tells has been used up.
+//  - Whose short reads say so: plain TCP (tcp_recvmsg copies until the queue ends or the urgent mark stops it) without kTLS
+//    (records); pipes made by pipe() here and not O_DIRECT (packets). Not unix sockets: they stop at SCM_RIGHTS and at a change of
+//    writer's credentials. Not datagrams, not MSG_PEEK, MSG_OOB, MSG_ERRQUEUE, MSG_TRUNC reads (flags must be 0), not a read of more than
+//    the kernel's maximum, not one that asked for nothing, not with SO_RCVLOWAT in use (no edge below the mark).
+//  - A number closed and made anew meanwhile: the generation, taken before the read, is part of the key, and poll_forget() moves the
+//    sequence number as well.
+//  - It is used only while the description is known to be blocking; a non-blocking one makes its own EAGAIN.
+#pragma once
+#include <poll.h>
+#include "hooks/fdtable.hpp"
+
+namespace gmp {
+
+inline constexpr long kAgain = 1, kHandOff = 2;
+inline constexpr size_t kMaxRw = 0x7ffff000; // the kernel moves no more in one call
+
+// No destructor: test_cancel() and after_interrupt() may unwind through its owners.
+struct FdWait {
+  int fd;
+  Dir dir;
+  bool armed = false;   // seq was taken while registered
+  bool woken = false;   // holds the baton of an edge: pass it on after success
+  bool timed = false;
+  uint32_t seq = 0, gen = 0;
+  FdRec* rec;
+  int64_t deadline = kNoDeadline;
+
+  FdWait(int f, Dir d, FdRec* r) : fd(f), dir(d), rec(r) {
+    uint32_t s = r->state.load(std::memory_order_acquire);
+    gen = s & FdRec::kGenMask;
+    if (s & FdRec::kPolled) arm();
+  }
+  bool arm() {
+    if (!poll_open(fd)) return armed = false;
+    uint32_t s = rec->state.load(std::memory_order_acquire);
+    if (GMP_UNLIKELY(!(s & FdRec::kPolled))) s = fd_mark_polled(fd, rec);
+    gen = s & FdRec::kGenMask;
+    seq = poll_seq(fd, dir);
+    return armed = true;
+  }
+  uint64_t key() const { return uint64_t(gen | 1) << 32 | seq; } // | 1: zeroed records match nothing
+  bool known_empty() const {
+    uint32_t bits;
+    return armed && rec->empty.load(std::memory_order_relaxed) == key() && fd_cfg_cached(rec, &bits) &&
+           !(bits & FdRec::kNonBlock);
+  }
+  void note_empty() {
+    if (!armed) return;
+    Kind k = rec->kind();
+    if (k != Kind::Tcp && k != Kind::PipeOwn) return;
+    if (g_short_read_lies.load(std::memory_order_relaxed) || g_rcvlowat_used.load(std::memory_order_relaxed)) return;
+    if (!poll_hup(fd)) rec->empty.store(key(), std::memory_order_relaxed);
+  }
+  bool nonblocking() { return fd_cfg(fd, rec) & FdRec::kNonBlock; }
+  void pass() {
+    if (GMP_UNLIKELY(woken)) poll_pass(fd, dir);
+  }
+  // After EAGAIN. progress: part of the call is done, so an interruption ends it.
+  long block(bool progress);
+};
+
+// A receiving call: one success ends it. quick: flags are 0. want: what a full read would return.
+template <class Want, class Try, class Full>
+inline long recv_loop(int fd, bool quick, Want want, Try attempt, Full handoff, Dir dir = Dir::Read) {
+  FdRec* rec = fd_rec(fd);
+  if (GMP_UNLIKELY(!rec)) return handoff();
+  FdWait w(fd, dir, rec);
+  for (;;) {
+    long r = -EAGAIN;
+    if (!(quick && w.known_empty())) r = attempt();
+    if (GMP_LIKELY(r != -EAGAIN)) {
+      if (quick && r > 0 && size_t(r) < want()) w.note_empty();
+      w.pass();
+      return r;
+    }
+    r = w.block(false);
+    if (r == kAgain) continue;
+    return r == kHandOff ? handoff() : r;
+  }
+}
+
+// A sending call on a byte stream: all of it, unless the description is non-blocking. attempt(done) tries the rest; with done > 0 it
+// must not raise SIGPIPE on a socket, for natively the call would end with what was sent and leave the signal to the next one.
+template <class Total, class Try, class Full>
+inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff) {
+  FdRec* rec = fd_rec(fd);
+  if (GMP_UNLIKELY(!rec)) return handoff(0);
+  FdWait w(fd, Dir::Write, rec);
+  size_t done = 0;
+  for (;;) {
+    long r = attempt(done);
+    if (GMP_LIKELY(r >= 0)) {
+      done += size_t(r);
+      if (GMP_LIKELY(done >= total()) || r == 0 || w.nonblocking()) {
+        w.pass();
+        return long(done);
+      }
+      continue;
+    }
+    if (r == -EAGAIN) {
+      r = w.block(done > 0);
+      if (r == kAgain) {
+        // Part is sent and the connection has broken: a try would eat the error that belongs to the program's next call.
+        if (done && sock && poll_hup(fd) && (fd_ready(fd, POLLOUT) & (POLLERR | POLLHUP))) return long(done);
+        continue;
+      }
+      if (r == kHandOff) {
+        r = handoff(done);
+        if (r >= 0) return long(done) + r;
+      }
+    }
+    return done ? long(done) : r;
+  }
+}
+
+// A cancellation point that is only announced. Raw call to libc convention.
+template <class... A> inline long cp_sys(long n, A... a) {
+  test_cancel();
+  long r = io_g() ? blocking_sys(n, a...) : sys(n, a...);
+  if (GMP_UNLIKELY(r == -EINTR)) test_cancel();
+  return ret(r);
+}
+// The same for calls that are no cancellation points.
+template <class... A> inline long announced(long n, A... a) {
+  return ret(io_g() ? blocking_sys(n, a...) : sys(n, a...));
+}
+
+} // namespace gmp

@@ -1,0 +1,89 @@
+// poll and ppoll. With a signal mask to be changed for the wait, ppoll is handed off: the mask is the kernel's business.
+#include <poll.h>
+#include <sys/epoll.h>
+#include "hooks/poll.hpp"
+
+namespace gmp {
+
+long g_sleep(int64_t deadline) {
+  for (;;) {
+    if (sleep_until(deadline) != Wait::Interrupted) return 0;
+    if (after_interrupt(false) == After::Eintr) return -EINTR;
+  }
+}
+
+static long rest_ms(int64_t deadline) {
+  if (deadline == kNoDeadline) return -1;
+  int64_t left = deadline - nanotime();
+  return left <= 0 ? 0 : (left + 999999) / 1000000;
+}
+
+// Marks what is registered, so that a close takes it out again.
+static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
+  PollItem items[kPollMax];
+  return poll_loop(items, deadline, [&]() -> long { return sys(SYS_poll, fds, n, 0); }, [&]() -> long {
+    if (n > kPollMax) return -1;
+    long k = 0;
+    for (nfds_t i = 0; i < n; i++) {
+      if (fds[i].fd < 0) continue;
+      uint32_t ev = uint32_t(EPOLLIN);
+      if (fds[i].events & (POLLOUT | POLLWRNORM | POLLWRBAND)) ev |= uint32_t(EPOLLOUT);
+      if (fds[i].events & (POLLPRI | POLLRDBAND)) ev |= uint32_t(EPOLLPRI);
+      items[k++] = {fds[i].fd, ev, 0, 0};
+      poll_mark(fds[i].fd);
+    }
+    return k;
+  }, [&]() -> long { return blocking_sys(SYS_poll, fds, n, rest_ms(deadline)); });
+}
+
+} // namespace gmp
+
+using namespace gmp;
+
+GMP_REAL(poll);
+GMP_REAL(ppoll);
+extern "C" int __poll_chk(pollfd*, nfds_t, int, size_t);
+extern "C" int __ppoll_chk(pollfd*, nfds_t, const timespec*, const sigset_t*, size_t);
+GMP_REAL(__poll_chk);
+GMP_REAL(__ppoll_chk);
+
+GMP_HOOK int poll(pollfd* fds, nfds_t n, int timeout) {
+  if (io_g()) {
+    test_cancel();
+    long r = g_poll(fds, n, timeout == 0 ? 0 : deadline_ms(timeout));
+    if (r == -EINTR) test_cancel();
+    return int(ret(r));
+  }
+  if (native()) return REAL(poll)(fds, n, timeout);
+  return int(cp_sys(SYS_poll, fds, n, timeout));
+}
+GMP_ALIAS(__poll, poll);
+
+GMP_HOOK int __poll_chk(pollfd* fds, nfds_t n, int timeout, size_t size) {
+  if (native() || size / sizeof *fds < n) return REAL(__poll_chk)(fds, n, timeout, size);
+  return poll(fds, n, timeout);
+}
+
+GMP_HOOK int ppoll(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask) {
+  if (native()) return REAL(ppoll)(fds, n, timeout, mask);
+  if (io_g() && !mask) {
+    test_cancel();
+    int64_t deadline;
+    if (!deadline_ts(timeout, &deadline)) {
+      errno = EINVAL;
+      return -1;
+    }
+    if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
+    long r = g_poll(fds, n, deadline);
+    if (r == -EINTR) test_cancel();
+    return int(ret(r));
+  }
+  timespec left; // the kernel writes the rest of the time; glibc does not let the program see it
+  if (timeout) left = *timeout;
+  return int(cp_sys(SYS_ppoll, fds, n, timeout ? &left : nullptr, mask, 8));
+}
+
+GMP_HOOK int __ppoll_chk(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask, size_t size) {
+  if (native() || size / sizeof *fds < n) return REAL(__ppoll_chk)(fds, n, timeout, mask, size);
+  return ppoll(fds, n, timeout, mask);
+}

@@ -1,0 +1,234 @@
+// read, write, readv, writev: by kind of descriptor. Sockets take MSG_DONTWAIT; pipes, eventfds and their like RWF_NOWAIT at
+// offset -1 (the current position, which streams do not have); named FIFOs and inotify are polled first; files are announced.
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include "hooks/ioloop.hpp"
+
+#ifndef RWF_NOWAIT
+#define RWF_NOWAIT 8
+#endif
+
+namespace gmp {
+namespace {
+
+long nowait_readv(int fd, const iovec* v, int n) { return sys(SYS_preadv2, fd, v, n, -1l, 0, RWF_NOWAIT); }
+long nowait_writev(int fd, const iovec* v, int n) { return sys(SYS_pwritev2, fd, v, n, -1l, 0, RWF_NOWAIT); }
+
+size_t iov_total(const iovec* v, int n) {
+  size_t t = 0;
+  for (int i = 0; i < n; i++) t += v[i].iov_len;
+  return t < kMaxRw ? t : kMaxRw;
+}
+
+// For Kind::PollFirst: announced once poll says that it won't block (another reader may still be faster: it is announced).
+template <class Full> long polled_first(int fd, short events, Full full) {
+  FdRec* r = fd_rec(fd);
+  if (fd_cfg(fd, r) & FdRec::kNonBlock) return full();
+  return fd_ready(fd, events) ? full() : -EAGAIN;
+}
+
+long g_read(int fd, void* buf, size_t n) {
+  auto full = [&]() -> long { return blocking_sys(SYS_read, fd, buf, n); };
+  auto want = [&] { return n <= kMaxRw ? n : 0; };
+  if (GMP_UNLIKELY(n == 0)) return full(); // means something different to each kind, and waits in none but inotify
+  for (;;) {
+    Kind k = fd_kind(fd);
+    long r;
+    if (GMP_LIKELY(is_socket(k))) {
+      r = recv_loop(fd, true, want, [&] { return sys(SYS_recvfrom, fd, buf, n, MSG_DONTWAIT, 0, 0); }, full);
+      if (r != -ENOTSOCK) return r;
+      fd_reclassify(fd, Kind::Unknown); // closed and made anew where we did not see it
+    } else if (k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
+      iovec v{buf, n};
+      r = recv_loop(fd, true, want, [&] { return nowait_readv(fd, &v, 1); }, full);
+      if (r != -EOPNOTSUPP) return r;
+      fd_reclassify(fd, Kind::PollFirst);
+    } else if (k == Kind::PollFirst) {
+      return recv_loop(fd, false, want, [&] { return polled_first(fd, POLLIN, full); }, full);
+    } else {
+      return full();
+    }
+  }
+}
+
+long g_readv(int fd, const iovec* iov, int cnt) {
+  auto full = [&]() -> long { return blocking_sys(SYS_readv, fd, iov, cnt); };
+  // Read by us only after the kernel has: a bad pointer is its EFAULT.
+  auto want = [&] { return iov_total(iov, cnt) < kMaxRw ? iov_total(iov, cnt) : 0; };
+  for (;;) {
+    Kind k = fd_kind(fd);
+    long r;
+    if (is_socket(k) || k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
+      // As readv does, it answers 0 to an empty vector without waiting, which recvmsg does not.
+      r = recv_loop(fd, true, want, [&] { return nowait_readv(fd, iov, cnt); }, full);
+      if (r != -EOPNOTSUPP) return r;
+      if (is_socket(k)) { // before Linux 6.5
+        if (unsigned(cnt) > 1024 || iov_total(iov, cnt) == 0) return full();
+        msghdr m{};
+        m.msg_iov = const_cast<iovec*>(iov);
+        m.msg_iovlen = size_t(cnt);
+        r = recv_loop(fd, true, want, [&] { return sys(SYS_recvmsg, fd, &m, MSG_DONTWAIT); }, full);
+        if (r != -ENOTSOCK) return r;
+        fd_reclassify(fd, Kind::Unknown);
+      } else {
+        fd_reclassify(fd, Kind::PollFirst);
+      }
+    } else if (k == Kind::PollFirst) {
+      return recv_loop(fd, false, want, [&] { return polled_first(fd, POLLIN, full); }, full);
+    } else {
+      return full();
+    }
+  }
+}
+
+long g_write(int fd, const void* buf, size_t n) {
+  const char* p = static_cast<const char*>(buf);
+  const size_t most = n < kMaxRw ? n : kMaxRw;
+  auto total = [&] { return most; };
+  auto rest = [&](size_t done) { return done ? most - done : n; };
+  auto full = [&](size_t done) -> long { return blocking_sys(SYS_write, fd, p + done, rest(done)); };
+  for (;;) {
+    Kind k = fd_kind(fd);
+    long r;
+    if (GMP_LIKELY(is_socket(k))) {
+      const int flags = MSG_DONTWAIT | (k == Kind::SeqPacket ? MSG_EOR : 0); // as sock_write_iter
+      r = send_loop(fd, true, total, [&](size_t done) {
+        return sys(SYS_sendto, fd, p + done, rest(done), flags | (done ? MSG_NOSIGNAL : 0), 0, 0);
+      }, full);
+      if (r != -ENOTSOCK) return r;
+      fd_reclassify(fd, Kind::Unknown);
+    } else if (k == Kind::Pipe || k == Kind::PipeOwn) {
+      // What is at most PIPE_BUF fits one page of the pipe: the kernel takes all of it or says EAGAIN.
+      r = send_loop(fd, false, total, [&](size_t done) {
+        iovec v{const_cast<char*>(p) + done, rest(done)};
+        return nowait_writev(fd, &v, 1);
+      }, full);
+      if (r != -EOPNOTSUPP) return r;
+      fd_reclassify(fd, Kind::PollFirst);
+    } else if (k == Kind::PollFirst && most <= 4096) {
+      return recv_loop(fd, false, total, [&] { return polled_first(fd, POLLOUT, [&] { return full(0); }); },
+                       [&] { return full(0); }, Dir::Write);
+    } else {
+      return full(0);
+    }
+  }
+}
+
+// Position in a vector of which `done` bytes are through. No copy of it: a half-done element goes alone, then whole ones from there.
+struct IovAt {
+  const iovec* v;
+  int n;
+  size_t into = 0;
+  IovAt(const iovec* iov, int cnt, size_t done) : v(iov), n(cnt) {
+    while (n > 0 && done >= v->iov_len) done -= v->iov_len, v++, n--;
+    into = n > 0 ? done : 0;
+  }
+};
+
+long g_writev(int fd, const iovec* iov, int cnt) {
+  auto total = [&] { return iov_total(iov, cnt); };
+  auto full = [&](size_t done) -> long {
+    if (!done) return blocking_sys(SYS_writev, fd, iov, cnt);
+    IovAt at(iov, cnt, done);
+    if (at.into) return blocking_sys(SYS_write, fd, static_cast<char*>(at.v->iov_base) + at.into, at.v->iov_len - at.into);
+    return blocking_sys(SYS_writev, fd, at.v, at.n);
+  };
+  bool no_nowait = false;
+  for (;;) {
+    Kind k = fd_kind(fd);
+    const bool sock = is_socket(k);
+    if (!sock && k != Kind::Pipe && k != Kind::PipeOwn) return full(0);
+    auto attempt = [&](size_t done) -> long {
+      if (!done && !no_nowait) return nowait_writev(fd, iov, cnt);
+      IovAt at(iov, cnt, done);
+      iovec part{at.n > 0 ? static_cast<char*>(at.v->iov_base) + at.into : nullptr, at.n > 0 ? at.v->iov_len - at.into : 0};
+      const iovec* v = at.into ? &part : at.v;
+      int n = at.into ? 1 : at.n;
+      if (!sock) return nowait_writev(fd, v, n);
+      msghdr m{};
+      m.msg_iov = const_cast<iovec*>(v);
+      m.msg_iovlen = size_t(n);
+      return sys(SYS_sendmsg, fd, &m, MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0) | (k == Kind::SeqPacket ? MSG_EOR : 0));
+    };
+    long r = send_loop(fd, sock, total, attempt, full);
+    if (r == -EOPNOTSUPP && !sock) {
+      fd_reclassify(fd, Kind::PollFirst);
+    } else if (r == -EOPNOTSUPP && !no_nowait) { // before Linux 6.5
+      if (unsigned(cnt) > 1024 || total() == 0) return full(0);
+      no_nowait = true;
+    } else if (r == -ENOTSOCK && sock) {
+      fd_reclassify(fd, Kind::Unknown);
+    } else {
+      return r;
+    }
+  }
+}
+
+} // namespace
+} // namespace gmp
+
+using namespace gmp;
+
+GMP_REAL(read);
+GMP_REAL(write);
+GMP_REAL(readv);
+GMP_REAL(writev);
+GMP_REAL(eventfd_read);
+GMP_REAL(eventfd_write);
+extern "C" ssize_t __read_chk(int, void*, size_t, size_t);
+GMP_REAL(__read_chk);
+
+GMP_HOOK ssize_t read(int fd, void* buf, size_t n) {
+  if (GMP_LIKELY(io_g() != nullptr)) {
+    test_cancel();
+    return ret(g_read(fd, buf, n));
+  }
+  if (native()) return REAL(read)(fd, buf, n);
+  return cp_sys(SYS_read, fd, buf, n);
+}
+GMP_ALIAS(__read, read);
+
+GMP_HOOK ssize_t __read_chk(int fd, void* buf, size_t n, size_t size) {
+  if (native() || n > size) return REAL(__read_chk)(fd, buf, n, size); // which aborts
+  return read(fd, buf, n);
+}
+
+GMP_HOOK ssize_t write(int fd, const void* buf, size_t n) {
+  if (GMP_LIKELY(io_g() != nullptr)) {
+    test_cancel();
+    return ret(g_write(fd, buf, n));
+  }
+  if (native()) return REAL(write)(fd, buf, n);
+  return cp_sys(SYS_write, fd, buf, n);
+}
+GMP_ALIAS(__write, write);
+
+GMP_HOOK ssize_t readv(int fd, const iovec* iov, int cnt) {
+  if (io_g()) {
+    test_cancel();
+    return ret(g_readv(fd, iov, cnt));
+  }
+  if (native()) return REAL(readv)(fd, iov, cnt);
+  return cp_sys(SYS_readv, fd, iov, cnt);
+}
+
+GMP_HOOK ssize_t writev(int fd, const iovec* iov, int cnt) {
+  if (io_g()) {
+    test_cancel();
+    return ret(g_writev(fd, iov, cnt));
+  }
+  if (native()) return REAL(writev)(fd, iov, cnt);
+  return cp_sys(SYS_writev, fd, iov, cnt);
+}
+
+GMP_HOOK int eventfd_read(int fd, eventfd_t* value) {
+  if (native()) return REAL(eventfd_read)(fd, value);
+  return read(fd, value, sizeof *value) != sizeof *value ? -1 : 0;
+}
+
+GMP_HOOK int eventfd_write(int fd, eventfd_t value) {
+  if (native()) return REAL(eventfd_write)(fd, value);
+  return write(fd, &value, sizeof value) != sizeof value ? -1 : 0;
+}

@@ -1,0 +1,132 @@
+// select and pselect. The kernel changes the sets in place, so each look works on copies; what the program's sets show at the end is
+// the kernel's answer to the last look. Only select shows the time left, as glibc does.
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/time.h>
+#include "hooks/poll.hpp"
+
+namespace gmp {
+namespace {
+
+struct Sets {
+  fd_set r, w, e;
+};
+
+// Sets beyond FD_SETSIZE (programs allocate them) and more than kPollMax descriptors: the kernel's own call.
+long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int64_t deadline) {
+  auto full = [&]() -> long {
+    timespec t = left ? *left : timespec{};
+    if (left && deadline != 0) {
+      int64_t ns = deadline - nanotime();
+      if (ns < 0) ns = 0;
+      if (deadline != kNoDeadline) t = {ns / 1000000000, ns % 1000000000};
+    }
+    return blocking_sys(SYS_pselect6, n, r, w, e, left ? &t : nullptr, nullptr);
+  };
+  if (n < 0 || n > FD_SETSIZE) return full();
+  const size_t bytes = size_t(n + 63) / 64 * 8;
+  Sets out;
+  auto scan = [&]() -> long {
+    timespec zero{};
+    if (r) __builtin_memcpy(&out.r, r, bytes);
+    if (w) __builtin_memcpy(&out.w, w, bytes);
+    if (e) __builtin_memcpy(&out.e, e, bytes);
+    return sys(SYS_pselect6, n, r ? &out.r : nullptr, w ? &out.w : nullptr, e ? &out.e : nullptr, &zero, nullptr);
+  };
+  PollItem items[kPollMax];
+  bool direct = false;
+  long res = poll_loop(items, deadline, scan, [&]() -> long {
+    long k = 0;
+    for (int fd = 0; fd < n; fd++) {
+      bool in = r && FD_ISSET(fd, r), put = w && FD_ISSET(fd, w), except = e && FD_ISSET(fd, e);
+      if (!in && !put && !except) continue;
+      if (size_t(k) == kPollMax) return -1;
+      items[k++] = {fd, uint32_t(EPOLLIN) | (put ? uint32_t(EPOLLOUT) : 0) | (except ? uint32_t(EPOLLPRI) : 0), 0, 0};
+      poll_mark(fd);
+    }
+    return k;
+  }, [&]() -> long {
+    direct = true;
+    return full();
+  });
+  if (res < 0 || direct) return res; // on failure the sets stay as they were
+  if (r) __builtin_memcpy(r, &out.r, bytes);
+  if (w) __builtin_memcpy(w, &out.w, bytes);
+  if (e) __builtin_memcpy(e, &out.e, bytes);
+  return res;
+}
+
+} // namespace
+} // namespace gmp
+
+using namespace gmp;
+
+GMP_REAL(select);
+GMP_REAL(pselect);
+
+GMP_HOOK int select(int n, fd_set* r, fd_set* w, fd_set* e, timeval* timeout) {
+  if (native()) return REAL(select)(n, r, w, e, timeout);
+  timespec ts{};
+  if (timeout) { // as glibc: negative is refused, large microseconds are carried
+    int64_t s = timeout->tv_sec;
+    int32_t us = int32_t(timeout->tv_usec);
+    if (s < 0 || us < 0) {
+      errno = EINVAL;
+      return -1;
+    }
+    if (us / 1000000 > INT64_MAX - s) {
+      ts = {INT64_MAX, 999999999};
+    } else {
+      ts = {s + us / 1000000, us % 1000000 * 1000};
+    }
+  }
+  long res;
+  test_cancel();
+  if (!io_g()) {
+    res = sys(SYS_pselect6, n, r, w, e, timeout ? &ts : nullptr, nullptr);
+  } else {
+    int64_t deadline;
+    deadline_ts(timeout ? &ts : nullptr, &deadline);
+    const bool now = timeout && (ts.tv_sec | ts.tv_nsec) == 0;
+    res = g_select(n, r, w, e, timeout ? &ts : nullptr, now ? 0 : deadline);
+    if (timeout && !now && deadline != kNoDeadline) {
+      int64_t left = deadline - nanotime();
+      if (left < 0) left = 0;
+      ts = {left / 1000000000, left % 1000000000};
+    }
+  }
+  if (timeout) {
+    timeout->tv_sec = ts.tv_sec;
+    timeout->tv_usec = ts.tv_nsec / 1000;
+  }
+  if (res == -EINTR) test_cancel();
+  return int(ret(res));
+}
+GMP_ALIAS(__select, select);
+
+GMP_HOOK int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* timeout, const sigset_t* mask) {
+  if (native()) return REAL(pselect)(n, r, w, e, timeout, mask);
+  test_cancel();
+  long res;
+  if (io_g() && !mask) {
+    int64_t deadline;
+    if (!deadline_ts(timeout, &deadline)) {
+      errno = EINVAL;
+      return -1;
+    }
+    const bool now = timeout && (timeout->tv_sec | timeout->tv_nsec) == 0;
+    res = g_select(n, r, w, e, timeout, now ? 0 : deadline);
+  } else {
+    struct { // the sixth argument of the system call
+      const sigset_t* mask;
+      size_t size;
+    } six{mask, 8};
+    timespec t;
+    if (timeout) t = *timeout;
+    enter_syscall();
+    res = sys(SYS_pselect6, n, r, w, e, timeout ? &t : nullptr, &six);
+    exit_syscall();
+  }
+  if (res == -EINTR) test_cancel();
+  return int(ret(res));
+}

@@ -1,0 +1,12 @@
+// A G's socket calls, raw results: shared by the single and the batched hooks.
+#pragma once
+#include <sys/socket.h>
+#include "hooks/ioloop.hpp"
+
+namespace gmp {
+long g_recvfrom(int fd, void* buf, size_t n, int flags, sockaddr* addr, socklen_t* len);
+long g_recvmsg(int fd, msghdr* m, int flags);
+long g_sendto(int fd, const void* buf, size_t n, int flags, const sockaddr* addr, socklen_t len);
+// from: bytes of the message that are sent already.
+long g_sendmsg(int fd, const msghdr* m, int flags, size_t from = 0);
+} // namespace gmp
