@@ -1,0 +1,252 @@
+// Condition variables. Ours is one word: the mutex that the waiters came with, null when there are none. A signal moves a waiter to
+// the mutex when that is locked, so that nobody is woken only to block again (parking_lot's Condvar, WebKit's idea).
+//
+// The word changes under the lot's bucket lock of the word's address only. Lost wake-ups cannot be: a waiter is queued before it
+// unlocks the mutex, so a signaller that has changed the predicate under the mutex since sees the word.
+// Destruction: a waiter that was woken does not touch the variable any more, so it may be destroyed once all were signalled.
+#include <cstring>
+#include "hooks/cond.hpp"
+#include "hooks/shared_layout.hpp"
+
+namespace gmp {
+
+namespace {
+
+GMP_REAL_V(pthread_cond_init, "GLIBC_2.3.2");
+GMP_REAL_V(pthread_cond_destroy, "GLIBC_2.3.2");
+GMP_REAL_V(pthread_cond_wait, "GLIBC_2.3.2");
+GMP_REAL_V(pthread_cond_timedwait, "GLIBC_2.3.2");
+GMP_REAL(pthread_cond_clockwait);
+GMP_REAL_V(pthread_cond_signal, "GLIBC_2.3.2");
+GMP_REAL_V(pthread_cond_broadcast, "GLIBC_2.3.2");
+
+constinit SharedWord g_layout;
+
+void learn(SharedWord& l) {
+  pthread_condattr_t attr;
+  pthread_cond_t plain, shared, mono;
+  memset(&plain, 0, sizeof plain);
+  memset(&shared, 0, sizeof shared);
+  memset(&mono, 0, sizeof mono);
+  pthread_condattr_init(&attr);
+  REAL(pthread_cond_init)(&plain, &attr);
+  pthread_condattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
+  REAL(pthread_cond_init)(&shared, &attr);
+  pthread_condattr_setpshared(&attr, PTHREAD_PROCESS_PRIVATE);
+  pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+  REAL(pthread_cond_init)(&mono, &attr);
+  pthread_condattr_destroy(&attr);
+  auto* p = reinterpret_cast<const uint32_t*>(&plain);
+  uint32_t where;
+  if (!l.find(p, reinterpret_cast<const uint32_t*>(&shared), sizeof plain / 4, &where))
+    die("this libc's condition variables are unknown: unset LD_PRELOAD or use GMP_DISABLE=1");
+  l.clock = reinterpret_cast<const uint32_t*>(&mono)[where] & ~l.shared;
+  l.offset.store(where * 4, std::memory_order_release);
+}
+
+const SharedWord& layout() { return g_layout.get(learn); }
+
+// The word: null, a mutex, or this: waiters that can't be moved (a process-shared mutex, several mutexes, a recursive one held twice).
+void* const kUnmovable = reinterpret_cast<void*>(1);
+std::atomic_ref<void*> state_of(pthread_cond_t* c) { return std::atomic_ref<void*>(*reinterpret_cast<void**>(c)); }
+
+int real_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
+  if (!u) return REAL(pthread_cond_wait)(c, m);
+  return REAL(pthread_cond_clockwait)(c, m, u->clock, u->abs);
+}
+
+// A process-shared variable is libc's. libc's wait must not unwind from here, where the P is given away: cancellation is kept off.
+int shared_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
+  test_cancel();
+  int state;
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+  int r;
+  if (mutex_kind(m) & kMutexShared) {
+    enter_syscall();
+    r = real_wait(c, m, u);
+    exit_syscall();
+  } else if ((r = mutex_check_unlock(m, mutex_kind(m))) == 0) {
+    // libc can't unlock our mutex, and there is no way to unlock it between its queueing and its sleep. So it waits with a mutex of
+    // its own for a short while, and what may have been missed comes out as the spurious wake-up that POSIX allows.
+    pthread_mutex_t own = PTHREAD_MUTEX_INITIALIZER;
+    own.__data.__lock = 1; // locked, in libc's protocol
+    own.__data.__nusers = 1;
+    timespec slice;
+    clockid_t clock = u ? u->clock : CLOCK_MONOTONIC;
+    clock_gettime(clock, &slice);
+    if ((slice.tv_nsec += 10'000'000) >= 1'000'000'000) slice.tv_sec++, slice.tv_nsec -= 1'000'000'000;
+    bool last = u && (u->abs->tv_sec < slice.tv_sec || (u->abs->tv_sec == slice.tv_sec && u->abs->tv_nsec < slice.tv_nsec));
+    Until part{clock, last ? u->abs : &slice};
+    mutex_unlock_any(m);
+    enter_syscall();
+    r = real_wait(c, &own, &part);
+    exit_syscall();
+    if (r == ETIMEDOUT && !last) r = 0;
+    int e = mutex_lock_any(m, nullptr);
+    if (e) r = e;
+  }
+  pthread_setcancelstate(state, nullptr);
+  test_cancel();
+  return r;
+}
+
+} // namespace
+
+int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
+  if (GMP_UNLIKELY(layout().is_shared(c))) return shared_wait(c, m, u);
+  WaitOpts o;
+  if (u && !deadline_from(u->clock, u->abs, &o.deadline)) return EINVAL;
+  int kind = mutex_kind(m);
+  if (kind != 0)
+    if (int e = mutex_check_unlock(m, kind)) return e;
+  test_cancel();
+
+  // A recursive mutex is given up once only, as glibc does it: held twice, it stays ours while we wait.
+  bool movable = !(kind & kMutexShared) && !((kind & kMutexType) == PTHREAD_MUTEX_RECURSIVE && m->__data.__count > 1);
+  // Waiting users keep the mutex from being destroyed. (A robust one uses the field otherwise and may always be.)
+  bool counted = !(kind & (kMutexShared | kMutexRobust));
+  if (counted) m->__data.__nusers++;
+
+  auto state = state_of(c);
+  void* const mine = movable ? m : kUnmovable;
+  uintptr_t token = 0;
+  bool unlocked = false, consumed = false;
+  o.token = &token;
+  auto validate = [&] {
+    void* s = state.load(std::memory_order_relaxed);
+    if (s != mine) state.store(s ? kUnmovable : mine, std::memory_order_relaxed);
+    return true;
+  };
+  auto unlock = [&] {
+    unlocked = true;
+    if (GMP_LIKELY(kind == 0))
+      mutex_release(m);
+    else
+      mutex_unlock_any(m);
+  };
+  // Took itself out of a queue: the variable's, or the mutex's after a signal has moved it there. That signal is consumed then.
+  auto gone = [&](const void* key, bool last) {
+    if (key == c) {
+      if (last) state.store(nullptr, std::memory_order_relaxed);
+    } else {
+      consumed = true;
+      if (last) mutex_clear_parked(m);
+    }
+  };
+  Wait w = wait_on(c, validate, unlock, gone, o);
+  bool interrupted = w == Wait::Interrupted && !consumed;
+  int e = 0;
+  if (GMP_LIKELY(unlocked)) {
+    // Handlers run before the mutex is ours again, as they would natively, cancellation after (its cleanup handlers own the mutex).
+    if (interrupted) after_interrupt(true, false);
+    if (token == kMutexHandedOver)
+      e = mutex_acquired(m, kind);
+    else
+      e = GMP_LIKELY(kind == 0) ? mutex_acquire(m, nullptr) : mutex_lock_any(m, nullptr);
+  } else if (interrupted) {
+    after_interrupt(true, false); // before it could sleep
+  }
+  if (counted) m->__data.__nusers--;
+  // Whoever was signalled does not act on a cancellation here, or the signal would be lost.
+  if (interrupted) test_cancel();
+  return e ? e : w == Wait::Timeout && !consumed ? ETIMEDOUT : 0;
+}
+
+namespace {
+
+// `all` waiters or one. With the mutex locked they are moved to its queue; else one is woken and, of all, the others wait
+// for the mutex behind it.
+GMP_NOINLINE void notify(pthread_cond_t* c, bool all) {
+  auto state = state_of(c);
+  for (;;) {
+    void* s = state.load(std::memory_order_relaxed);
+    if (!s) return;
+    if (s == kUnmovable) {
+      if (all) {
+        auto none_left = [&](size_t&, size_t&) {
+          state.store(nullptr, std::memory_order_relaxed);
+          return true;
+        };
+        requeue(c, c, SIZE_MAX, 0, none_left, [](size_t, size_t, size_t) {});
+      } else {
+        wake_one(c, [state](Unpark u) -> uintptr_t {
+          if (!u.more) state.store(nullptr, std::memory_order_relaxed);
+          return 0;
+        });
+      }
+      return;
+    }
+    // While the word names the mutex somebody waits who needs it again: it exists. That is certain under the lock only.
+    auto* m = static_cast<pthread_mutex_t*>(s);
+    bool stale = false, parked = false;
+    auto decide = [&](size_t& n_wake, size_t& n_move) {
+      if (state.load(std::memory_order_relaxed) != s) {
+        stale = true;
+        return false;
+      }
+      parked = mutex_mark_parked_if_locked(m);
+      n_wake = parked ? 0 : 1;
+      n_move = all ? SIZE_MAX : parked ? 1 : 0;
+      if (all) state.store(nullptr, std::memory_order_relaxed); // none will remain
+      return true;
+    };
+    auto after = [&](size_t, size_t moved, size_t left) {
+      if (all && moved && !parked) mutex_mark_parked(m);
+      if (!all && !left) state.store(nullptr, std::memory_order_relaxed);
+    };
+    requeue(c, mutex_key(m), 1, all ? SIZE_MAX : 1, decide, after);
+    if (!stale) return;
+  }
+}
+
+int post(pthread_cond_t* c, bool all) {
+  if (GMP_UNLIKELY(layout().is_shared(c))) return all ? REAL(pthread_cond_broadcast)(c) : REAL(pthread_cond_signal)(c);
+  if (state_of(c).load(std::memory_order_acquire)) notify(c, all);
+  return 0;
+}
+
+} // namespace
+
+int cond_signal(pthread_cond_t* c) { return GMP_UNLIKELY(native()) ? REAL(pthread_cond_signal)(c) : post(c, false); }
+int cond_broadcast(pthread_cond_t* c) { return GMP_UNLIKELY(native()) ? REAL(pthread_cond_broadcast)(c) : post(c, true); }
+
+} // namespace gmp
+
+using namespace gmp;
+
+// libc's judges the attributes and writes the words that tell clock and sharing.
+GMP_HOOK int pthread_cond_init(pthread_cond_t* c, const pthread_condattr_t* attr) {
+  if (attr || native()) return REAL(pthread_cond_init)(c, attr);
+  memset(c, 0, sizeof *c);
+  return 0;
+}
+
+GMP_HOOK int pthread_cond_destroy(pthread_cond_t* c) {
+  if (!native() && !layout().is_shared(c)) return 0;
+  enter_syscall(); // libc waits for waiters that are on their way out
+  int r = REAL(pthread_cond_destroy)(c);
+  exit_syscall();
+  return r;
+}
+
+GMP_HOOK int pthread_cond_signal(pthread_cond_t* c) { return cond_signal(c); }
+GMP_HOOK int pthread_cond_broadcast(pthread_cond_t* c) { return cond_broadcast(c); }
+
+GMP_HOOK int pthread_cond_wait(pthread_cond_t* c, pthread_mutex_t* m) {
+  if (native()) return REAL(pthread_cond_wait)(c, m);
+  return cond_wait(c, m, nullptr);
+}
+
+GMP_HOOK int pthread_cond_timedwait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* abs) {
+  if (native()) return REAL(pthread_cond_timedwait)(c, m, abs);
+  if (uint64_t(abs->tv_nsec) >= 1'000'000'000) return EINVAL;
+  Until u{layout().word(c) & layout().clock ? CLOCK_MONOTONIC : CLOCK_REALTIME, abs};
+  return cond_wait(c, m, &u);
+}
+
+GMP_HOOK int pthread_cond_clockwait(pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock, const timespec* abs) {
+  if (native()) return REAL(pthread_cond_clockwait)(c, m, clock, abs);
+  if (uint64_t(abs->tv_nsec) >= 1'000'000'000 || (clock != CLOCK_REALTIME && clock != CLOCK_MONOTONIC)) return EINVAL;
+  Until u{clock, abs};
+  return cond_wait(c, m, &u);
+}

@@ -1,0 +1,65 @@
+// Signals, shared by this family's rooms. The program's action is kept in g_disposition and read back exactly; the kernel has our
+// trampoline. SIG_DFL and SIG_IGN are the kernel's own. Per-thread state is in struct Thread (sig_*).
+//
+//   signal_action.cpp  sigaction, signal ... : what the program set
+//   signal_deliver.cpp the trampoline, what could not be delivered at once, handlers on a G's stack
+//   signal_mask.cpp    masks, alternate stacks, longjmp
+//   signal_send.cpp    raise, pthread_kill ...
+//   signal_wait.cpp    sigwait, sigsuspend, pause ...
+#pragma once
+#include <csignal>
+#include <ucontext.h>
+#include "hooks/thread.hpp"
+
+namespace gmp {
+
+using Handler = void (*)(int, siginfo_t*, void*);
+
+constexpr int kSignals = 64;
+constexpr uint64_t sigbit(int sig) { return 1ull << (sig - 1); }
+constexpr uint64_t kLibcSignals = sigbit(32) | sigbit(33); // cancellation and setuid broadcasts: never blocked, never set
+constexpr uint64_t kUnblockable = sigbit(SIGKILL) | sigbit(SIGSTOP) | kLibcSignals;
+constexpr uint64_t kDefaultIgnored = sigbit(SIGCHLD) | sigbit(SIGURG) | sigbit(SIGWINCH) | sigbit(SIGCONT);
+// Raised by the instruction under the program counter when si_code > 0: can't wait.
+constexpr uint64_t kFaults =
+  sigbit(SIGSEGV) | sigbit(SIGBUS) | sigbit(SIGFPE) | sigbit(SIGILL) | sigbit(SIGTRAP) | sigbit(SIGSYS);
+
+inline uint64_t bits(const sigset_t* s) { return s->__val[0]; }
+inline bool libc_signal(int sig) { return sig == 32 || sig == 33; }
+
+// The program's handler. It stays when the action becomes SIG_DFL or SIG_IGN: a trampoline that has been entered by then still runs it,
+// as the kernel would. `flags` as set (SA_SIGINFO, SA_ONSTACK: what we change in the kernel's copy).
+struct Disposition {
+  std::atomic<Handler> handler;
+  std::atomic<int> flags;
+  std::atomic<uint64_t> mask;
+};
+extern Disposition g_disposition[kSignals + 1];
+
+void trampoline(int sig, siginfo_t* info, void* context);
+int set_action(int sig, const struct sigaction* act, struct sigaction* old);
+// The kernel's view: SIG_DFL, SIG_IGN or our trampoline.
+void* kernel_handler(int sig);
+
+// Runs what is pending for the calling G and not blocked by its mask. Outside the runtime, no locks held; may unwind.
+void run_pending_signals();
+// Takes one pending signal of `wanted`, the thread's own first, lowest number first. 0: none.
+int take_pending(uint64_t wanted, siginfo_t* info);
+uint64_t pending_set(); // of the calling thread and the process, in user space
+
+// Sends what wakes a kernel thread that waits for `sig` (or may run its handler): a siginfo that says "look what is pending".
+void kick(int kernel_tid, int sig);
+bool is_kick(const siginfo_t* info);
+
+// While the calling G sits in a system call that signals in `set` shall end: pthread_kill finds its kernel thread. Between enter_syscall and
+// exit_syscall. begin: false when one of them is pending here already. end: true when a kick may be left over in the kernel.
+bool sig_wait_begin(uint64_t set);
+bool sig_wait_end();
+
+// sigaltstack's answer for sp.
+bool on_stack(const stack_t& s, const void* sp);
+
+void signal_start();
+void signal_in_child();
+
+} // namespace gmp
