@@ -127,8 +127,10 @@ bool netpoll_init() {
       break;
     }
   }
+  // Level-triggered: a poller that does not block leaves the event for the one who does. (An edge would be eaten by it, and
+  // break_pending would then say for ever that a break is under way.)
   epoll_event e{};
-  e.events = EPOLLIN | EPOLLET;
+  e.events = EPOLLIN;
   e.data.u64 = ~0ull;
   return sys(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, breakfd, &e) == 0;
 }
