@@ -47,6 +47,14 @@ static bool rob(P* p, M* m) {
   return true;
 }
 
+// An armed timer that no sleeping poller watches (one does when lastpoll is 0) and that a P standing still won't look at.
+static bool timer_before(int64_t when) {
+  if (sched.npidle.load() == 0 || sched.lastpoll.load() == 0) return false;
+  for (int i = 0; i < sched.nprocs; i++)
+    if (int64_t f = timers_first(sched.allp[i]); f != 0 && f < when) return true;
+  return false;
+}
+
 static bool retake(int64_t now) {
   bool did = false;
   for (int i = 0; i < sched.nprocs; i++) {
@@ -59,7 +67,10 @@ static bool retake(int64_t now) {
         continue;
       }
       // Nothing to do for it and others are idle or searching: leave it, the call may end soon.
-      if (runq::empty(p) && sched.nmspinning.load() + sched.npidle.load() > 0 && now - p->seen_sys_at < 10000000) continue;
+      if (runq::empty(p) && sched.nmspinning.load() + sched.npidle.load() > 0 && now - p->seen_sys_at < 10000000) {
+        if (timers_first(p) != 0 && timer_before(kNoDeadline)) wakep();
+        continue;
+      }
       if (p->status.compare_exchange_strong(s, PStatus::Idle, std::memory_order_acq_rel)) {
         p->syscalltick++;
         handoffp(p);
@@ -76,7 +87,7 @@ static bool retake(int64_t now) {
       if (sched.npidle.load() > 0) {
         bool lazy = p->lazy.load(std::memory_order_relaxed);
         if (lazy) p->lazy.store(false, std::memory_order_relaxed);
-        if ((lazy && !runq::empty(p)) || (netpoll_any() && sched.lastpoll.load() != 0)) {
+        if ((lazy && !runq::empty(p)) || (netpoll_any() && sched.lastpoll.load() != 0) || timer_before(kNoDeadline)) {
           wakep();
           did = true;
         }
@@ -123,6 +134,7 @@ static void* sysmon_main(void*) {
       netpoll(0, &l);
       ready_list(l);
     }
+    if (timer_before(now)) wakep(); // of an idle P, whose poller has gone to run something
     if (retake(now)) quiet = 0, delay = 20000;
     else if (++quiet > 50) delay *= 2;
     int64_t cap = all_idle ? 10000000 : 1000000;
