@@ -123,9 +123,13 @@ void enter_syscall_block() {
   G* g = getg();
   if (!g) return;
   enter_syscall();
-  P* p = g->m->oldp;
+  // Not enter_rt(): that would end the call. A handler must not find program code here, handoffp takes locks.
+  g->in_rt.store(1, std::memory_order_relaxed);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  P* p = g->m->oldp; // null when a handler's verb has ended the call already
   PStatus s = PStatus::Syscall;
   if (p && p->status.compare_exchange_strong(s, PStatus::Idle, std::memory_order_acq_rel)) handoffp(p);
+  leave_rt(g, 0);
 }
 
 // ---------------------------------------------------------------- signals
