@@ -68,6 +68,7 @@ inline void mutex_release(pthread_mutex_t* m) {
 int mutex_lock_any(pthread_mutex_t*, const Until*);
 int mutex_trylock_any(pthread_mutex_t*);
 int mutex_unlock_any(pthread_mutex_t*);
+int mutex_destroy(pthread_mutex_t*);
 // Owner's bookkeeping once the word is ours: 0, EOWNERDEAD or (released again) ENOTRECOVERABLE.
 int mutex_acquired(pthread_mutex_t*, int kind);
 // 0, or EPERM when the calling thread may not unlock it.

@@ -30,7 +30,7 @@ GMP_HOOK int pthread_mutex_init(pthread_mutex_t* m, const pthread_mutexattr_t* a
   return 0;
 }
 
-GMP_HOOK int pthread_mutex_destroy(pthread_mutex_t* m) {
+int gmp::mutex_destroy(pthread_mutex_t* m) {
   int kind = mutex_kind(m);
   if (native() || (kind & kMutexShared)) return REAL(pthread_mutex_destroy)(m);
   if (kind & kMutexRobust) {
@@ -42,6 +42,8 @@ GMP_HOOK int pthread_mutex_destroy(pthread_mutex_t* m) {
   __atomic_store_n(&m->__data.__kind, -1, __ATOMIC_RELAXED); // no kind of mutex: EINVAL from libc's functions
   return 0;
 }
+
+GMP_HOOK int pthread_mutex_destroy(pthread_mutex_t* m) { return mutex_destroy(m); }
 
 GMP_HOOK int pthread_mutex_consistent(pthread_mutex_t* m) {
   int kind = mutex_kind(m);

@@ -1,5 +1,6 @@
 // The end of a thread, in libc's order: thread_local destructors, key destructors, the process if it was the last, then the G.
 #include <cstdlib>
+#include "hooks/mutex.hpp"
 #include "hooks/thread.hpp"
 #include "hooks/thread_libc.hpp"
 
@@ -18,6 +19,7 @@ static void on_dead(G* g, void*) {
 void thread_finish(bool main_landing) {
   if (!main_landing && g_libc_thread.call_tls_dtors) g_libc_thread.call_tls_dtors();
   run_key_destructors();
+  robust_owner_died();
   // Without a G: the only thread of a child that was forked in a G.
   if (!getg() || g_alive.fetch_sub(1, std::memory_order_acq_rel) == 1) exit(0);
   exit_g(on_dead, nullptr);

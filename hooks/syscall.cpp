@@ -1,0 +1,65 @@
+// syscall(): system calls by number. Most go straight to the kernel. Those that may block give the P away meanwhile, and a few mean
+// something else in a G: private futexes, the thread's id, closing a descriptor.
+#include "hooks/fdtable.hpp"
+#include "hooks/futex.hpp"
+#include "hooks/thread.hpp"
+
+namespace gmp {
+
+namespace {
+
+constexpr long kNumbers = 512;
+
+// Newer than Debian 12's headers, or absent from them.
+constexpr long kFutexWaitv = 449, kFutexWait = 455, kEpollPwait2 = 441, kProcessMadvise = 440;
+
+struct Bits {
+  uint64_t word[kNumbers / 64] = {};
+  constexpr bool has(long n) const { return uint64_t(n) < kNumbers && (word[n / 64] >> (n % 64) & 1); }
+};
+
+constexpr Bits may_block() {
+  Bits b;
+  for (long n : {
+         (long)SYS_read, (long)SYS_write, (long)SYS_readv, (long)SYS_writev, (long)SYS_pread64, (long)SYS_pwrite64, (long)SYS_preadv,
+         (long)SYS_pwritev, (long)SYS_preadv2, (long)SYS_pwritev2, (long)SYS_open, (long)SYS_openat, (long)SYS_openat2, (long)SYS_creat,
+         (long)SYS_poll, (long)SYS_ppoll, (long)SYS_select, (long)SYS_pselect6, (long)SYS_epoll_wait, (long)SYS_epoll_pwait,
+         (long)SYS_pause, (long)SYS_nanosleep, (long)SYS_clock_nanosleep, (long)SYS_sendfile, (long)SYS_splice, (long)SYS_tee,
+         (long)SYS_vmsplice, (long)SYS_copy_file_range, (long)SYS_connect, (long)SYS_accept, (long)SYS_accept4, (long)SYS_sendto,
+         (long)SYS_recvfrom, (long)SYS_sendmsg, (long)SYS_recvmsg, (long)SYS_sendmmsg, (long)SYS_recvmmsg, (long)SYS_wait4,
+         (long)SYS_waitid, (long)SYS_flock, (long)SYS_fcntl, (long)SYS_ioctl, (long)SYS_fsync, (long)SYS_fdatasync, (long)SYS_sync,
+         (long)SYS_syncfs, (long)SYS_sync_file_range, (long)SYS_msync, (long)SYS_fallocate, (long)SYS_ftruncate, (long)SYS_truncate,
+         (long)SYS_msgsnd, (long)SYS_msgrcv, (long)SYS_semop, (long)SYS_semtimedop, (long)SYS_mq_timedsend, (long)SYS_mq_timedreceive,
+         (long)SYS_rt_sigsuspend, (long)SYS_rt_sigtimedwait, (long)SYS_io_getevents, (long)SYS_io_pgetevents, (long)SYS_io_submit,
+         (long)SYS_io_uring_enter, (long)SYS_getdents, (long)SYS_getdents64, (long)SYS_open_by_handle_at, (long)SYS_rename, (long)SYS_renameat,
+         (long)SYS_renameat2, (long)SYS_unlink, (long)SYS_unlinkat, (long)SYS_mount, (long)SYS_umount2, (long)SYS_finit_module,
+         kFutexWaitv, kFutexWait, kEpollPwait2, kProcessMadvise,
+       })
+    b.word[n / 64] |= uint64_t(1) << (n % 64);
+  return b;
+}
+constinit const Bits g_may_block = may_block();
+
+} // namespace
+
+} // namespace gmp
+
+using namespace gmp;
+
+// Variadic to its callers: all six arguments come in registers and on the stack just the same, and the unused ones are whatever
+// was there. (The label keeps the two declarations apart.)
+GMP_HOOK long hook_syscall(long n, long a, long b, long c, long d, long e, long f) __asm__("syscall");
+
+long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
+  if (native()) return ret(sys(n, a, b, c, d, e, f));
+  switch (n) {
+  case SYS_futex:
+    return ret(hook_futex(reinterpret_cast<uint32_t*>(a), int(b), uint32_t(c), d, reinterpret_cast<uint32_t*>(e), uint32_t(f)));
+  case SYS_gettid: return getg() ? self_tid() : sys(n);
+  case SYS_close: return ret(hook_close(int(a)));
+  case kFutexWaitv: futex_kernel_too(); break;
+  default: break;
+  }
+  if (getg() && g_may_block.has(n)) return ret(blocking_sys(n, a, b, c, d, e, f));
+  return ret(sys(n, a, b, c, d, e, f));
+}
