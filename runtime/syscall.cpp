@@ -112,11 +112,12 @@ void enter_syscall() {
 
 void exit_syscall() {
   G* g = getg();
-  if (!g || !g->insys.load(std::memory_order_relaxed)) return; // a handler's verb has ended it already
+  if (!g) return;
+  uint8_t prev = g->in_rt.load(std::memory_order_relaxed);
   g->in_rt.store(1, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  leave_syscall(g);
-  leave_rt(g, 0);
+  if (g->insys.load(std::memory_order_relaxed)) leave_syscall(g); // else a handler's verb has ended it already
+  leave_rt(g, prev);
 }
 
 void enter_syscall_block() {
