@@ -8,7 +8,7 @@ namespace gmp {
 bool begin_wait(G* g) {
   g->wait.exchange(waitword::Waiting, std::memory_order_seq_cst);
   if (GMP_UNLIKELY(g->intr.load(std::memory_order_seq_cst))) {
-    g->intr.store(0, std::memory_order_relaxed);
+    g->intr.exchange(0, std::memory_order_seq_cst);
     cancel_wait(g);
     return false;
   }
@@ -69,7 +69,8 @@ Wait park(G* g, WaitReason reason, const void* what) {
   GMP_ASSERT(w & waitword::Claimed);
   g->wait.store(waitword::Running, std::memory_order_relaxed);
   Wait r = Wait(w >> 8);
-  if (r == Wait::Interrupted) g->intr.store(0, std::memory_order_relaxed);
+  // A full barrier before the caller looks at what the interrupt was for: a later interrupt() either is seen there or leaves intr set.
+  if (r == Wait::Interrupted) g->intr.exchange(0, std::memory_order_seq_cst);
   return r;
 }
 
