@@ -87,11 +87,12 @@ void wake_waiters(FdRec* r, int d, bool all, GList* out) {
   for (Waiter *w = r->head[d].load(std::memory_order_relaxed), *n; w; w = n) {
     n = w->next;
     if (consumer && !w->observer && !all) continue;
-    bool must;
+    bool must, observer = w->observer;
+    G* g = w->g; // a waiter that has not slept yet is gone, with its record, the moment it is claimed
     unlink(r, d, w);
-    if (!claim(w->g, Wait::Woken, &must)) continue; // timed out meanwhile: the next one then
-    if (must) out->push(w->g);
-    if (!w->observer) consumer = true;
+    if (!claim(g, Wait::Woken, &must)) continue; // timed out meanwhile: the next one then
+    if (must) out->push(g);
+    if (!observer) consumer = true;
   }
 }
 
@@ -240,9 +241,10 @@ void poll_pass(int fd, Dir dir) {
       n = w->next;
       if (w->observer) continue;
       bool must;
+      G* g = w->g;
       unlink(r, d, w);
-      if (!claim(w->g, Wait::Woken, &must)) continue;
-      if (must) l.push(w->g);
+      if (!claim(g, Wait::Woken, &must)) continue;
+      if (must) l.push(g);
       break;
     }
   }
