@@ -112,9 +112,11 @@ Difference first_difference(const Capture& left_file, const Capture& right_file)
   auto left = left_view.bytes(), right = right_view.bytes();
   auto shorter = std::min(left.size(), right.size());
   auto at = static_cast<std::size_t>(
-      std::mismatch(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(shorter), right.begin()).first - left.begin());
+      std::mismatch(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(shorter), right.begin()).first -
+      left.begin());
   Difference result;
-  result.line = 1 + static_cast<std::uint64_t>(std::count(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
+  result.line =
+      1 + static_cast<std::uint64_t>(std::count(left.begin(), left.begin() + static_cast<std::ptrdiff_t>(at), '\n'));
   auto newline = at == 0 ? std::string_view::npos : left.rfind('\n', at - 1);
   auto start = newline == std::string_view::npos ? 0 : newline + 1;
   result.left = shown(left, start, at);

@@ -25,7 +25,7 @@ private:
 };
 
 struct Difference {
-  std::uint64_t line = 0; // from 1
+  std::uint64_t line = 0;  // from 1
   std::string left, right; // printable, shortened; "(ends here)" where one side has no such line
 };
 Difference first_difference(const Capture& left, const Capture& right);

@@ -64,9 +64,12 @@ private:
   bool counts(const std::string& text) {
     static const std::regex wrk("^\\s*" NUM " requests in ", kFlags);
     static const std::regex redis("^\\s*" NUM " requests completed in ", kFlags);
-    static const std::regex plain("^\\s*(?:complete |total )?(?:requests|number of events)\\s*[:=]\\s*" NUM "\\s*$", kNoCase);
-    static const std::regex errors("^\\s*((?:failed requests|errors|failures|timeouts))\\s*[:=]\\s*" NUM "\\s*$", kNoCase);
-    static const std::regex sysbench("^\\s*(transactions|queries|events)\\s*:\\s*" NUM "\\s*\\(" NUM "\\s*per sec\\.\\)", kFlags);
+    static const std::regex plain("^\\s*(?:complete |total )?(?:requests|number of events)\\s*[:=]\\s*" NUM "\\s*$",
+                                  kNoCase);
+    static const std::regex errors("^\\s*((?:failed requests|errors|failures|timeouts))\\s*[:=]\\s*" NUM "\\s*$",
+                                   kNoCase);
+    static const std::regex sysbench(
+        "^\\s*(transactions|queries|events)\\s*:\\s*" NUM "\\s*\\(" NUM "\\s*per sec\\.\\)", kFlags);
     std::smatch part;
     if (std::regex_search(text, part, wrk) || std::regex_search(text, part, redis) ||
         std::regex_search(text, part, plain)) {
@@ -91,11 +94,13 @@ private:
     if (std::regex_search(text, part, requests)) return put("throughput", number(part[1], part[2]), "/s"), true;
     if (std::regex_search(text, part, events)) return put("throughput", number(part[1]), "/s"), true;
     if (std::regex_search(text, part, transfer)) {
-      char scale = part[2].length() ? static_cast<char>(std::toupper(static_cast<unsigned char>(part[2].str()[0]))) : ' ';
+      char scale =
+          part[2].length() ? static_cast<char>(std::toupper(static_cast<unsigned char>(part[2].str()[0]))) : ' ';
       double megabytes = number(part[1]) * (scale == 'K' ? 1e-3 : scale == 'M' ? 1 : scale == 'G' ? 1e3 : 1e-6);
       return put("transfer", megabytes, "MB/s"), true;
     }
-    if (std::regex_search(text, part, per_second)) { // redis-benchmark: "SET: 1 requests per second", "throughput summary: ..."
+    if (std::regex_search(text, part,
+                          per_second)) { // redis-benchmark: "SET: 1 requests per second", "throughput summary: ..."
       auto label = trimmed(part[1]);
       label_ = label.empty() || label == "throughput summary" ? "" : label + " ";
       put(label_ + "throughput", number(part[2]), "/s");
@@ -108,7 +113,8 @@ private:
     static const std::regex rate(
         "([A-Za-z][A-Za-z0-9 _.-]*?)?\\s*[:=]?\\s*" NUM "\\s*([kKM])?\\s*"
         "(req|reqs|requests?|rps|ops|operations|conns?|connections?|msgs?|messages?|transactions|events|echoes|"
-        "round ?trips|[kKMG]i?B|[kKMG]?bits?|bytes)(?:/s(?:ec(?:ond)?)?|\\s+per\\s+sec(?:ond)?|(?=\\s|$))", kFlags);
+        "round ?trips|[kKMG]i?B|[kKMG]?bits?|bytes)(?:/s(?:ec(?:ond)?)?|\\s+per\\s+sec(?:ond)?|(?=\\s|$))",
+        kFlags);
     for (std::sregex_iterator at(text.begin(), text.end(), rate), end; at != end; ++at) {
       auto& part = *at;
       auto unit = part[4].str();
@@ -117,12 +123,16 @@ private:
       if (!is_rate) continue;
       auto label = trimmed(part[1]);
       if (label.empty()) label = "throughput";
-      put(label, number(part[2], part[3]), unit == "rps" ? "/s" : unit.find("it") != std::string::npos || unit.back() == 'B' ? unit + "/s" : "/s");
+      put(label, number(part[2], part[3]),
+          unit == "rps"                                                ? "/s"
+          : unit.find("it") != std::string::npos || unit.back() == 'B' ? unit + "/s"
+                                                                       : "/s");
     }
   }
 
   void percentiles(const std::string& text, const std::string& default_unit) {
-    static const std::regex percentile("\\bp(50|75|90|95|99(?:\\.9+)?|999+|100)\\b\\s*[:=]?\\s*" NUM "\\s*" TIME_UNIT "?(?![A-Za-z])", kFlags);
+    static const std::regex percentile(
+        "\\bp(50|75|90|95|99(?:\\.9+)?|999+|100)\\b\\s*[:=]?\\s*" NUM "\\s*" TIME_UNIT "?(?![A-Za-z])", kFlags);
     static const std::regex sysbench("^\\s*([0-9.]+)th percentile:\\s*" NUM "\\s*$", kFlags);
     std::smatch whole;
     if (std::regex_search(text, whole, sysbench)) return put("p" + whole[1].str(), number(whole[2]) * 1e3, "us");
@@ -137,7 +147,8 @@ private:
     label_.clear();
   }
 
-  // What a line with a rate or percentiles says besides: "throughput: 10 req/s  p50 1 ms  max 9 ms  requests 50  errors 0".
+  // What a line with a rate or percentiles says besides: "throughput: 10 req/s  p50 1 ms  max 9 ms  requests 50  errors
+  // 0".
   void alongside(const std::string& text) {
     static const std::regex longest("\\bmax\\s*[:=]?\\s*" NUM "\\s*" TIME_UNIT "(?![A-Za-z])", kFlags);
     static const std::regex errors("\\berrors\\s*[:=]?\\s*" NUM "(?![A-Za-z/])", kFlags);
@@ -150,7 +161,8 @@ private:
 
   // "  50%  1.20ms" (wrk) and "  50%  1" (ab, which means milliseconds); hackbench's "Time: 0.123" (seconds).
   void columns(const std::string& text) {
-    static const std::regex percent("^\\s*([0-9.]+)%\\s+" NUM "\\s*" TIME_UNIT "?(?:\\s+\\(longest request\\))?\\s*$", kFlags);
+    static const std::regex percent("^\\s*([0-9.]+)%\\s+" NUM "\\s*" TIME_UNIT "?(?:\\s+\\(longest request\\))?\\s*$",
+                                    kFlags);
     static const std::regex time("^\\s*Time:\\s*" NUM "\\s*$", kFlags);
     std::smatch part;
     if (std::regex_search(text, part, percent))

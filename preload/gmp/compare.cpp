@@ -9,10 +9,12 @@ namespace gmpcmd {
 namespace {
 
 void check(const CompareOptions& options) {
-  if (options.runs < 1 || options.runs > 10000) throw Failure(kUsage, fmt::format("-n {}: not a number of runs", options.runs));
+  if (options.runs < 1 || options.runs > 10000)
+    throw Failure(kUsage, fmt::format("-n {}: not a number of runs", options.runs));
   if (!(options.timeout > 0)) throw Failure(kUsage, "--timeout: not a number of seconds above 0");
   if (!(options.grace >= 0)) throw Failure(kUsage, "--grace: not a number of seconds");
-  if (options.port < 0 || options.port > 65535) throw Failure(kUsage, fmt::format("--port {}: not a port", options.port));
+  if (options.port < 0 || options.port > 65535)
+    throw Failure(kUsage, fmt::format("--port {}: not a port", options.port));
   if (options.load.empty()) {
     if (options.port || !options.wait_for.empty() || !options.client_cpus.empty() || options.same_output)
       throw Failure(kUsage, "--port, --wait-for, --client-cpus and --same-output are for servers: they need --load");

@@ -26,7 +26,7 @@ struct CompareOptions {
 };
 
 struct Run {
-  double wall = 0; // of CMD; in load mode of the client
+  double wall = 0;             // of CMD; in load mode of the client
   double user = 0, system = 0; // in load mode: of the server while the client ran
   double cpu = 0;              // load mode: the same, both together, more exactly
   long peak_rss_kb = 0, voluntary = 0, involuntary = 0;
@@ -62,7 +62,8 @@ struct Comparison {
 
 // measure.cpp and load.cpp
 Run measure(Supervisor& supervisor, const CompareOptions& options, const Environment& environment, Comparison& result);
-Run measure_load(Supervisor& supervisor, const CompareOptions& options, const Environment& environment, Comparison& result);
+Run measure_load(Supervisor& supervisor, const CompareOptions& options, const Environment& environment,
+                 Comparison& result);
 
 // report.cpp, table.cpp, report_json.cpp
 void report_table(const Comparison& comparison);

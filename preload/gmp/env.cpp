@@ -66,7 +66,8 @@ std::string guard_install() {
   bool works = madvise(memory, page, kGuardInstall) == 0;
   int error = errno;
   munmap(memory, 2 * page);
-  return works ? "yes" : fmt::format("no ({}): stacks are guarded by mprotect while mappings last", std::strerror(error));
+  return works ? "yes"
+               : fmt::format("no ({}): stacks are guarded by mprotect while mappings last", std::strerror(error));
 }
 
 std::string allowed_cpus() {
@@ -84,7 +85,7 @@ std::string cgroup_quota() {
   while (std::getline(own, entry))
     if (entry.starts_with("0::")) path = entry.substr(3);
   double least = -1;
-  for (auto at = path; ; at = at.substr(0, at.find_last_of('/'))) {
+  for (auto at = path;; at = at.substr(0, at.find_last_of('/'))) {
     std::istringstream text(first_line("/sys/fs/cgroup" + at + "/cpu.max"));
     std::string quota;
     double period = 0;
@@ -94,8 +95,10 @@ std::string cgroup_quota() {
     }
     if (at.empty() || at.find('/') == std::string::npos) break;
   }
-  auto quota = first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"), period = first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
-  if (least < 0 && !quota.empty() && std::atof(quota.c_str()) > 0) least = std::atof(quota.c_str()) / std::atof(period.c_str());
+  auto quota = first_line("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"),
+       period = first_line("/sys/fs/cgroup/cpu/cpu.cfs_period_us");
+  if (least < 0 && !quota.empty() && std::atof(quota.c_str()) > 0)
+    least = std::atof(quota.c_str()) / std::atof(period.c_str());
   return least < 0 ? "none" : fmt::format("{:.2f} CPUs", least);
 }
 
@@ -112,7 +115,9 @@ std::string limit(int resource, bool kilobytes) {
 std::string library_line(const std::string& lib) {
   try {
     return find_library(lib);
-  } catch (const Failure& failure) { return fmt::format("not usable: {}", failure.what()); }
+  } catch (const Failure& failure) {
+    return fmt::format("not usable: {}", failure.what());
+  }
 }
 
 } // namespace
@@ -142,7 +147,8 @@ int print_env(const std::string& lib) {
   for (char** entry = environ; *entry; ++entry) {
     std::string text = *entry;
     auto equals = text.find('=');
-    if (text.starts_with("GMP_") || text.starts_with("LD_PRELOAD=")) line("env " + text.substr(0, equals), text.substr(equals + 1));
+    if (text.starts_with("GMP_") || text.starts_with("LD_PRELOAD="))
+      line("env " + text.substr(0, equals), text.substr(equals + 1));
   }
   return 0;
 }

@@ -71,7 +71,7 @@ std::string find_library(const std::string& given) {
 
 std::string cannot_preload(const std::string& command) {
   auto path = in_path(command);
-  struct stat info{};
+  struct stat info {};
   if (path.empty() || stat(path.c_str(), &info) != 0) return "";
   if (((info.st_mode & S_ISUID) && info.st_uid != geteuid()) || ((info.st_mode & S_ISGID) && info.st_gid != getegid()))
     return "is set-user-ID or set-group-ID: ld.so preloads nothing from our directory into it";

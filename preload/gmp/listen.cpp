@@ -56,7 +56,8 @@ template <typename F> void each_tcp_listener(F&& call) {
       unsigned port = 0, state = 0;
       Inode inode = 0;
       constexpr unsigned kListen = 0x0a;
-      if (std::sscanf(line.c_str(), " %*d: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*d %*d %lu", &port, &state, &inode) == 3 &&
+      if (std::sscanf(line.c_str(), " %*d: %*[0-9A-Fa-f]:%x %*s %x %*s %*s %*s %*d %*d %lu", &port, &state, &inode) ==
+              3 &&
           state == kListen)
         call(static_cast<int>(port), inode);
     }

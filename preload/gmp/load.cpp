@@ -154,7 +154,10 @@ private:
     set(environment, "PORT", port);
     set(environment, "SOCKET", socket_);
     Capture output;
-    SpawnRequest request{{"/bin/sh", "-c", with_places(options_.load, port, socket_)}, environment, {}, input_.get(),
+    SpawnRequest request{{"/bin/sh", "-c", with_places(options_.load, port, socket_)},
+                         environment,
+                         {},
+                         input_.get(),
                          output.descriptor()};
     if (!options_.client_cpus.empty()) request.cpus = parse_cpus("--client-cpus", options_.client_cpus);
 
@@ -184,7 +187,8 @@ private:
     if (run_.client.figures.empty() || ended->status != Status{})
       run_.client_output = text.substr(text.size() - std::min<std::size_t>(text.size(), 2000));
     if (ended->status != Status{})
-      run_.trouble = fmt::format("the client ended with {}{}", ended->status.signalled ? "" : "exit status ", ended->status.text());
+      run_.trouble = fmt::format("the client ended with {}{}", ended->status.signalled ? "" : "exit status ",
+                                 ended->status.text());
     else if (server_gone())
       run_.trouble = fmt::format("the server ended under load ({})", how_it_ended());
   }
@@ -222,7 +226,8 @@ private:
 
 } // namespace
 
-Run measure_load(Supervisor& supervisor, const CompareOptions& options, const Environment& environment, Comparison& result) {
+Run measure_load(Supervisor& supervisor, const CompareOptions& options, const Environment& environment,
+                 Comparison& result) {
   return LoadRun(supervisor, options, environment, result).go();
 }
 

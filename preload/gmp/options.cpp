@@ -8,9 +8,11 @@ namespace gmpcmd {
 namespace {
 
 void add_settings(CLI::App& app, Settings& settings) {
-  app.add_option("--maxprocs", settings.maxprocs, "Number of Ps, that is of kernel threads that run the program's threads (GMP_MAXPROCS)")
+  app.add_option("--maxprocs", settings.maxprocs,
+                 "Number of Ps, that is of kernel threads that run the program's threads (GMP_MAXPROCS)")
       ->type_name("N");
-  app.add_option("--stack", settings.stack, "Most memory for one thread's stack, such as 64K or 1M (GMP_STACK)")->type_name("SIZE");
+  app.add_option("--stack", settings.stack, "Most memory for one thread's stack, such as 64K or 1M (GMP_STACK)")
+      ->type_name("SIZE");
   app.add_option("--debug", settings.debug, "Such as schedtrace=1000 (GMP_DEBUG)")->type_name("KEY=VALUE,...");
   app.add_option("--lib", settings.lib,
                  "The library; else GMP_LIB, else libgmp.so beside gmp, else ../lib/gmp/libgmp.so from there")
@@ -60,14 +62,17 @@ int command_start(int argc, char** argv, const CLI::App& app) {
 
 std::vector<std::string> words(int from, int argc, char** argv, const CLI::App& app) {
   if (from < argc && std::string(argv[from]) == "--") ++from;
-  if (from >= argc) throw Failure(kUsage, fmt::format("{}: no command given (see gmp {} --help)", app.get_name(), app.get_name()));
+  if (from >= argc)
+    throw Failure(kUsage, fmt::format("{}: no command given (see gmp {} --help)", app.get_name(), app.get_name()));
   return {argv + from, argv + argc};
 }
 
 } // namespace
 
 Request read_command_line(int argc, char** argv) {
-  CLI::App app("Runs unmodified programs with their threads on libgmp.so's scheduler, and compares that with a native run.", "gmp");
+  CLI::App app(
+      "Runs unmodified programs with their threads on libgmp.so's scheduler, and compares that with a native run.",
+      "gmp");
   app.set_version_flag("--version", "gmp " GMP_VERSION);
   app.require_subcommand(1);
   app.footer("\nExample:\n  gmp compare -- ./my_program\nEach command has its own help: gmp run --help");
@@ -89,12 +94,16 @@ Request read_command_line(int argc, char** argv) {
   compare_app->add_option("--stdin", compare.input, "CMD's standard input (/dev/null)")->type_name("FILE");
   compare_app->add_option("--cpus", compare.cpus, "CPUs for CMD, such as 0,2-3")->type_name("LIST");
   compare_app->add_flag("--show-output", compare.show_output, "Show CMD's first standard output of each kind");
-  compare_app->add_flag("--ignore-output", compare.ignore_output, "Don't compare outputs, for programs that print times");
-  compare_app->add_option("--load", compare.load, "Treat CMD as a server and run this client against it")->type_name("'CLIENT CMD'");
+  compare_app->add_flag("--ignore-output", compare.ignore_output,
+                        "Don't compare outputs, for programs that print times");
+  compare_app->add_option("--load", compare.load, "Treat CMD as a server and run this client against it")
+      ->type_name("'CLIENT CMD'");
   compare_app->add_option("--port", compare.port, "Wait until CMD listens here (any port)")->type_name("P");
   compare_app->add_option("--wait-for", compare.wait_for, "Wait for this Unix socket or file, too")->type_name("PATH");
-  compare_app->add_option("--client-cpus", compare.client_cpus, "CPUs for the client (and for gmp itself)")->type_name("LIST");
-  compare_app->add_option("--grace", compare.grace, "Time between SIGTERM and SIGKILL for the server (5)")->type_name("S");
+  compare_app->add_option("--client-cpus", compare.client_cpus, "CPUs for the client (and for gmp itself)")
+      ->type_name("LIST");
+  compare_app->add_option("--grace", compare.grace, "Time between SIGTERM and SIGKILL for the server (5)")
+      ->type_name("S");
   compare_app->add_flag("--same-output", compare.same_output, "With --load: the server's outputs must be the same");
 
   EnvCommand env;

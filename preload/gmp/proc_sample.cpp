@@ -68,8 +68,8 @@ CpuTime cpu_time(const std::vector<pid_t>& processes) {
     unsigned long user = 0, system = 0;
     long reaped_user = 0, reaped_system = 0;
     if (!read_stat(process, text, fields) ||
-        std::sscanf(fields, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user, &system,
-                    &reaped_user, &reaped_system) != 4)
+        std::sscanf(fields, "%*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu %ld %ld", &user, &system, &reaped_user,
+                    &reaped_system) != 4)
       continue;
     sum.user += static_cast<double>(user + static_cast<unsigned long>(reaped_user)) * tick;
     sum.system += static_cast<double>(system + static_cast<unsigned long>(reaped_system)) * tick;

@@ -84,18 +84,26 @@ std::vector<Measure> measures(const Comparison& all) {
     if (requests)
       list.push_back({"cpu_per_request_s", "server CPU per request",
                       [](const Run& run) {
-                        return run.client.requests && *run.client.requests > 0 ? run.cpu / *run.client.requests
-                                                                               : std::numeric_limits<double>::quiet_NaN();
+                        return run.client.requests && *run.client.requests > 0
+                                   ? run.cpu / *run.client.requests
+                                   : std::numeric_limits<double>::quiet_NaN();
                       },
                       show_time});
   }
-  list.push_back({"wall_s", load ? "client's wall time" : "wall time", [](const Run& run) { return run.wall; }, show_time});
-  list.push_back({"user_s", load ? "server user, under load" : "user time", [](const Run& run) { return run.user; }, show_time});
-  list.push_back({"system_s", load ? "server system, under load" : "system time", [](const Run& run) { return run.system; }, show_time});
-  list.push_back({"peak_rss_kb", "peak RSS", [](const Run& run) { return static_cast<double>(run.peak_rss_kb); }, show_kilobytes});
-  list.push_back({"peak_kernel_threads", "peak kernel threads", [](const Run& run) { return static_cast<double>(run.peak_threads); }, show_count});
-  list.push_back({"voluntary_switches", "voluntary switches", [](const Run& run) { return static_cast<double>(run.voluntary); }, show_count});
-  list.push_back({"involuntary_switches", "involuntary switches", [](const Run& run) { return static_cast<double>(run.involuntary); }, show_count});
+  list.push_back(
+      {"wall_s", load ? "client's wall time" : "wall time", [](const Run& run) { return run.wall; }, show_time});
+  list.push_back(
+      {"user_s", load ? "server user, under load" : "user time", [](const Run& run) { return run.user; }, show_time});
+  list.push_back({"system_s", load ? "server system, under load" : "system time",
+                  [](const Run& run) { return run.system; }, show_time});
+  list.push_back(
+      {"peak_rss_kb", "peak RSS", [](const Run& run) { return static_cast<double>(run.peak_rss_kb); }, show_kilobytes});
+  list.push_back({"peak_kernel_threads", "peak kernel threads",
+                  [](const Run& run) { return static_cast<double>(run.peak_threads); }, show_count});
+  list.push_back({"voluntary_switches", "voluntary switches",
+                  [](const Run& run) { return static_cast<double>(run.voluntary); }, show_count});
+  list.push_back({"involuntary_switches", "involuntary switches",
+                  [](const Run& run) { return static_cast<double>(run.involuntary); }, show_count});
   return list;
 }
 
@@ -129,7 +137,8 @@ void report_table(const Comparison& all) {
   table.row({all.options.load.empty() ? "exit status" : "server's end", statuses(all.native), statuses(all.preloaded),
              all.same_status ? "same" : "DIFFERS"});
   if (all.same_output)
-    table.row({"standard output", output_size(all.native), output_size(all.preloaded), *all.same_output ? "same" : "DIFFERS"});
+    table.row({"standard output", output_size(all.native), output_size(all.preloaded),
+               *all.same_output ? "same" : "DIFFERS"});
   fmt::print("{}", table.text());
 
   if (all.difference) {
@@ -142,7 +151,8 @@ void report_table(const Comparison& all) {
     for (auto& run : side->runs) processes = std::max(processes, run.peak_processes);
   auto notes = all.notes;
   if (processes > 1)
-    notes.push_back(fmt::format("up to {} processes: peak RSS is the largest one's, threads are all of theirs", processes));
+    notes.push_back(
+        fmt::format("up to {} processes: peak RSS is the largest one's, threads are all of theirs", processes));
   if (!all.options.load.empty() && all.ok && without_figures(all))
     notes.push_back("no figures were found in the client's output (known: 'throughput: N req/s', 'p99 N ms', wrk, ab, "
                     "redis-benchmark, sysbench, hackbench)");

@@ -38,7 +38,8 @@ Json of_run(const Run& run, const CompareOptions& options) {
   client["status"] = run.client_status ? of_status(*run.client_status) : Json(nullptr);
   client["requests"] = run.client.requests ? Json(*run.client.requests) : Json(nullptr);
   client["figures"] = Json::object();
-  for (auto& figure : run.client.figures) client["figures"][figure.name] = {{"value", figure.value}, {"unit", figure.unit}};
+  for (auto& figure : run.client.figures)
+    client["figures"][figure.name] = {{"value", figure.value}, {"unit", figure.unit}};
   if (!run.client_output.empty()) client["output"] = run.client_output;
   result["client"] = client;
   return result;
@@ -62,7 +63,8 @@ void report_json(const Comparison& all) {
   result["command"] = all.options.command;
   result["load"] = given(all.options.load);
   result["library"] = all.library;
-  result["settings"] = {{"maxprocs", given(settings.maxprocs)}, {"stack", given(settings.stack)}, {"debug", given(settings.debug)}};
+  result["settings"] = {
+      {"maxprocs", given(settings.maxprocs)}, {"stack", given(settings.stack)}, {"debug", given(settings.debug)}};
   result["native"] = of_side(all.native, all);
   result["preloaded"] = of_side(all.preloaded, all);
   result["ratio"] = Json::object();
@@ -73,8 +75,10 @@ void report_json(const Comparison& all) {
   result["same_status"] = all.same_status;
   result["same_output"] = all.same_output ? Json(*all.same_output) : Json(nullptr);
   if (all.difference)
-    result["first_difference"] = {{"line", all.difference->line}, {"between", {all.difference_between[0], all.difference_between[1]}},
-                                  {"left", all.difference->left}, {"right", all.difference->right}};
+    result["first_difference"] = {{"line", all.difference->line},
+                                  {"between", {all.difference_between[0], all.difference_between[1]}},
+                                  {"left", all.difference->left},
+                                  {"right", all.difference->right}};
   else
     result["first_difference"] = nullptr;
   result["notes"] = all.notes;

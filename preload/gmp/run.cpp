@@ -1,4 +1,5 @@
-// gmp run: sets the environment and becomes the command, so that signals, terminal and exit status are the command's own.
+// gmp run: sets the environment and becomes the command, so that signals, terminal and exit status are the command's
+// own.
 #include "run.hpp"
 #include "fail.hpp"
 #include "library.hpp"

@@ -8,7 +8,7 @@
 namespace gmpcmd {
 namespace {
 
-constexpr unsigned long long kMostProcs = 65536;
+constexpr unsigned long long kMostProcs = 1024;   // preload/settings.cpp has the same
 constexpr unsigned long long kLeastStack = 16384; // PTHREAD_STACK_MIN: what POSIX lets a program ask for
 constexpr unsigned long long kMostStack = 1ull << 40;
 
@@ -28,9 +28,18 @@ std::string stack_bytes(const std::string& text) {
   if (!std::regex_match(text, part, form) || !whole_number(part[1].str(), value))
     throw Failure(kUsage, fmt::format("--stack {}: not a size (256K, 1M, 65536 ...)", text));
   switch (part[2].str().empty() ? ' ' : part[2].str()[0]) {
-  case 'k': case 'K': shift = 10; break;
-  case 'm': case 'M': shift = 20; break;
-  case 'g': case 'G': shift = 30; break;
+  case 'k':
+  case 'K':
+    shift = 10;
+    break;
+  case 'm':
+  case 'M':
+    shift = 20;
+    break;
+  case 'g':
+  case 'G':
+    shift = 30;
+    break;
   }
   if (value > (kMostStack >> shift)) throw Failure(kUsage, fmt::format("--stack {}: too big", text));
   value <<= shift;
@@ -99,7 +108,8 @@ Environment native_environment() {
 Environment preloaded_environment(const Settings& settings, const std::string& library) {
   auto result = native_environment();
   auto* others = find(result, "LD_PRELOAD");
-  // First: a symbol is taken from the first library that has it, and the hooks must win over, say, a preloaded malloc's.
+  // First: a symbol is taken from the first library that has it, and the hooks must win over, say, a preloaded
+  // malloc's.
   set(result, "LD_PRELOAD", others ? library + ":" + others->substr(sizeof "LD_PRELOAD") : library);
   if (!settings.maxprocs.empty()) set(result, "GMP_MAXPROCS", settings.maxprocs);
   if (!settings.stack.empty()) set(result, "GMP_STACK", settings.stack);

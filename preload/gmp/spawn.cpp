@@ -78,7 +78,8 @@ pid_t spawn(const SpawnRequest& request) {
   setpgid(child, child); // both sides do it: whoever comes first, the group exists from here on
   Trouble trouble{};
   ssize_t got;
-  while ((got = read(report[0], &trouble, sizeof trouble)) < 0 && errno == EINTR) {}
+  while ((got = read(report[0], &trouble, sizeof trouble)) < 0 && errno == EINTR) {
+  }
   close(report[0]);
   if (got == 0) return child;
   waitpid(child, nullptr, 0);

@@ -14,7 +14,9 @@
 namespace gmpcmd {
 namespace {
 
-double seconds(const timeval& time) { return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6; }
+double seconds(const timeval& time) {
+  return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_usec) * 1e-6;
+}
 
 constexpr int kEnders[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
@@ -108,7 +110,8 @@ int Supervisor::kill_all() {
     killed = std::max(killed, static_cast<int>(tree.size()));
     for (pid_t process : tree) kill(process, SIGKILL);
     reap();
-    if (waitpid(-1, nullptr, WNOHANG | WNOWAIT) < 0 && errno == ECHILD) break;
+    if (waitid(P_ALL, 0, nullptr, WEXITED | WNOHANG | WNOWAIT) < 0 && errno == ECHILD)
+      break; // waitpid does not take WNOWAIT
     usleep(1000);
   }
   ended_.clear();

@@ -81,8 +81,10 @@ std::string show_figure(double value, const std::string& unit) {
 std::string show_ratio(double native, double preloaded) {
   if (std::isnan(native) || std::isnan(preloaded) || native <= 0) return "-";
   double ratio = preloaded / native;
-  return ratio >= 100 ? fmt::format("{:.0f}x", ratio) : ratio >= 10 ? fmt::format("{:.1f}x", ratio)
-         : ratio >= 0.1 || ratio == 0 ? fmt::format("{:.2f}x", ratio) : fmt::format("{:.4f}x", ratio);
+  return ratio >= 100                 ? fmt::format("{:.0f}x", ratio)
+         : ratio >= 10                ? fmt::format("{:.1f}x", ratio)
+         : ratio >= 0.1 || ratio == 0 ? fmt::format("{:.2f}x", ratio)
+                                      : fmt::format("{:.4f}x", ratio);
 }
 
 } // namespace gmpcmd

@@ -291,7 +291,7 @@ PYTHON
     run wait "$gmp"
     eventually none_left "$MARK"
     [ -z "$(ls -A tmp)" ]
-    ! kill -0 "$gmp" 2>/dev/null
+    run ! kill -0 "$gmp"
     [ ! -s out ]
   done
   run -130 bash -c 'env --default-signal=INT "$GMP" compare -- sh -c "kill -INT \$PPID; sleep '"$MARK"'"'
