@@ -124,6 +124,9 @@ void startm(P* p, bool spinning) {
 }
 
 void wakep() {
+  if (sched.nprocs == 1 && cur_p()) return; // the only one is ours
+  // What was queued (a plain store to a ring's tail) before the look for searchers; pairs with the fence in find_runnable.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
   if (sched.npidle.load() == 0 || sched.nmspinning.load() != 0) return;
   int zero = 0;
   if (!sched.nmspinning.compare_exchange_strong(zero, 1)) return;
