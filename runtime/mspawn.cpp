@@ -103,9 +103,7 @@ void template_loop() {
         // No kernel thread to be had (ulimit -u, cgroup pids.max): the P goes back; whoever returns from a call takes it.
         say("can't start another kernel thread (error %d): blocking calls will wait for one that returns", e);
         sched.nm.fetch_sub(1);
-        if (m->spinning) sched.nmspinning.fetch_sub(1);
-        Locked l(sched.lock);
-        pidleput(m->nextp);
+        shelve(m->nextp, m->spinning);
       }
     }
     pthread_attr_destroy(&a);

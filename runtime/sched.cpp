@@ -94,6 +94,25 @@ P* releasep(M* m) {
 
 // ---------------------------------------------------------------- waking and parking Ms
 
+// No kernel thread is to be had for p. An M may have gone to sleep since the last look: it gets p, or nobody would wake it.
+void shelve(P* p, bool spinning) {
+  M* m;
+  {
+    Locked l(sched.lock);
+    m = sched.midle;
+    if (!m) {
+      if (spinning) sched.nmspinning.fetch_sub(1);
+      pidleput(p);
+      return;
+    }
+    sched.midle = m->schedlink;
+    sched.nmidle--;
+  }
+  m->spinning = spinning;
+  m->nextp = p;
+  m->note.wake();
+}
+
 // Runs p on an idle or a new M. Without either (the cap) p goes back to the idle list: the next M that leaves a system call or
 // is about to park takes it.
 void startm(P* p, bool spinning) {
@@ -112,9 +131,7 @@ void startm(P* p, bool spinning) {
   }
   bool fresh = !m;
   if (fresh && !(m = new_m_record())) {
-    if (spinning) sched.nmspinning.fetch_sub(1);
-    Locked l(sched.lock);
-    pidleput(p);
+    shelve(p, spinning);
     return;
   }
   m->spinning = spinning;
@@ -252,11 +269,11 @@ static G* steal_work(P* p, int64_t* now, int64_t* poll_until) {
             *poll_until = f;
         }
       }
-      if (victim->status.load(std::memory_order_relaxed) != PStatus::Idle)
-        if (G* g = runq::steal(p, victim, last)) {
-          p->steals++;
-          return g;
-        }
+      // Idle ones as well: without an M (the cap, or one that is being made) their queues need not be empty.
+      if (G* g = runq::steal(p, victim, last)) {
+        p->steals++;
+        return g;
+      }
     }
   }
   return nullptr;

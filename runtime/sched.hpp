@@ -121,6 +121,7 @@ void ready(G* g, bool next = true);       // g is Runnable's owner's to give: pu
 void ready_list(GList&);
 void wakep();
 void startm(P* p, bool spinning);
+void shelve(P* p, bool spinning);         // startm without an M to be had
 void handoffp(P* p);
 P* pidleget();                            // sched.lock held
 void pidleput(P* p);                      // sched.lock held
