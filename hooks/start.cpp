@@ -1,5 +1,6 @@
 #include "hooks/start.hpp"
+#include "hooks/signal.hpp"
 
 namespace gmp {
-void hooks_start() {}
+void hooks_start() { signal_start(); }
 } // namespace gmp

@@ -157,6 +157,8 @@ bool start() {
 
 void reset_in_child() {
   if (g_mode.load() != Mode::Running) return;
+  // Else the kernel goes on writing into the TCB of that M, which exists no more and whose stack libc's fork has put into its cache.
+  if (G* g = t_g) tcb_unregister_rseq(g->m->g0_tp);
   g_mode.store(Mode::Unstarted);
   t_g = nullptr;
   netpoll_forget_all();

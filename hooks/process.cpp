@@ -1,0 +1,84 @@
+// fork, and waiting for children.
+//
+// The child of a fork from a G has that G's stack and TCB and one kernel thread. It forgets the scheduler (reset_in_child) and is an ordinary thread of a
+// process that has not made any other yet: its first pthread_create starts a scheduler anew.
+#include <spawn.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "hooks/signal.hpp"
+
+namespace gmp {
+
+GMP_REAL(fork);
+GMP_REAL(system);
+GMP_REAL(posix_spawn);
+GMP_REAL(posix_spawnp);
+GMP_REAL(wait4);
+GMP_REAL(waitid);
+
+static void in_child() {
+  reset_in_child();
+  thread_in_child();
+  signal_in_child();
+}
+
+static long wait_for(pid_t pid, int* status, int options, rusage* usage) {
+  test_cancel();
+  long r = options & WNOHANG ? sys(SYS_wait4, pid, status, options, usage) : blocking_sys(SYS_wait4, pid, status, options, usage);
+  if (r < 0) test_cancel();
+  return ret(r);
+}
+
+} // namespace gmp
+
+using namespace gmp;
+
+GMP_HOOK pid_t fork() noexcept {
+  pid_t p = REAL(fork)();
+  if (p == 0 && !native()) in_child();
+  return p;
+}
+GMP_ALIAS(__fork, fork);
+
+// POSIX lets vfork be fork. A true one would let the child, which shares this memory, run hooks on the scheduler's tables.
+GMP_HOOK pid_t vfork() noexcept { return fork(); }
+GMP_ALIAS(__vfork, vfork);
+
+GMP_HOOK pid_t wait4(pid_t pid, int* status, int options, rusage* usage) noexcept {
+  if (native()) return REAL(wait4)(pid, status, options, usage);
+  return pid_t(wait_for(pid, status, options, usage));
+}
+GMP_HOOK pid_t wait3(int* status, int options, rusage* usage) noexcept { return wait4(-1, status, options, usage); }
+GMP_HOOK pid_t waitpid(pid_t pid, int* status, int options) { return wait4(pid, status, options, nullptr); }
+GMP_ALIAS(__waitpid, waitpid);
+GMP_HOOK pid_t wait(int* status) { return wait4(-1, status, 0, nullptr); }
+GMP_ALIAS(__wait, wait);
+
+GMP_HOOK int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
+  if (native()) return REAL(waitid)(type, id, info, options);
+  test_cancel();
+  return int(ret(blocking_sys(SYS_waitid, type, id, info, options, nullptr)));
+}
+
+// libc's insides clone with the parent's memory and call no hooks; the parent sleeps until the exec, the P does not.
+GMP_HOOK int system(const char* command) {
+  enter_syscall();
+  int r = REAL(system)(command);
+  exit_syscall();
+  return r;
+}
+GMP_HOOK int posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_actions_t* fa, const posix_spawnattr_t* attr,
+                         char* const argv[], char* const envp[]) {
+  enter_syscall();
+  int r = REAL(posix_spawn)(pid, path, fa, attr, argv, envp);
+  exit_syscall();
+  return r;
+}
+GMP_HOOK int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_actions_t* fa, const posix_spawnattr_t* attr,
+                          char* const argv[], char* const envp[]) {
+  enter_syscall();
+  int r = REAL(posix_spawnp)(pid, file, fa, attr, argv, envp);
+  exit_syscall();
+  return r;
+}

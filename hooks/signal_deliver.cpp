@@ -1,0 +1,112 @@
+// The trampoline, what could not be delivered at once, and what a wait that was interrupted does next.
+//
+// A signal that hits program code on a G runs its handler there and then. One that hits g0 or the runtime is noted here (per signal, the last
+// siginfo wins) and runs on a G: this one when it leaves the runtime, else main, whose wait is ended (runtime/syscall.cpp).
+#include <cstring>
+#include <sys/ucontext.h>
+#include "hooks/signal.hpp"
+
+namespace gmp {
+
+namespace {
+
+struct {
+  std::atomic<uint64_t> set;
+  siginfo_t info[kSignals + 1];
+} g_pending;
+
+void call(int sig, siginfo_t* info, void* context) {
+  Disposition& d = g_disposition[sig];
+  Handler h = d.handler.load(std::memory_order_acquire);
+  int keep = errno;
+  if (d.flags.load(std::memory_order_relaxed) & SA_SIGINFO) h(sig, info, context);
+  else reinterpret_cast<void (*)(int)>(h)(sig);
+  errno = keep;
+}
+
+stack_t kernel_altstack() {
+  stack_t s{};
+  sys(SYS_sigaltstack, 0, &s);
+  return s;
+}
+
+} // namespace
+
+bool is_kick(const siginfo_t* info) { return info->si_code == SI_TKILL && info->si_pid == int(sys(SYS_getpid)); }
+
+void kick(int tid, int sig) { sys(SYS_tgkill, sys(SYS_getpid), tid, sig); }
+
+uint64_t pending_set() { return g_pending.set.load(std::memory_order_acquire); }
+
+int take_pending(uint64_t wanted, siginfo_t* info) {
+  uint64_t have;
+  while ((have = g_pending.set.load(std::memory_order_acquire) & wanted)) {
+    int sig = __builtin_ctzll(have) + 1;
+    *info = g_pending.info[sig];
+    if (g_pending.set.fetch_and(~sigbit(sig), std::memory_order_acq_rel) & sigbit(sig)) return sig;
+  }
+  return 0;
+}
+
+void trampoline(int sig, siginfo_t* info, void* context) {
+  bool fault = (sigbit(sig) & kFaults) && info->si_code > 0;
+  if (!fault && !signal_context_ok()) {
+    g_pending.info[sig] = *info;
+    g_pending.set.fetch_or(sigbit(sig), std::memory_order_release);
+    signal_defer();
+    return;
+  }
+  if (!fault && is_kick(info) && (pending_set() & sigbit(sig))) {
+    run_pending_signals();
+    return;
+  }
+  stack_t before = kernel_altstack();
+  call(sig, info, context);
+  // The handler may have waited and come back on another M: sigreturn must leave that one's alternate stack alone.
+  stack_t now = kernel_altstack();
+  if (now.ss_sp != before.ss_sp) static_cast<ucontext_t*>(context)->uc_stack = now;
+}
+
+void run_pending_signals() {
+  G* g = getg();
+  uint64_t blocked = g ? get_sigmask(g) : 0;
+  siginfo_t info;
+  while (int sig = take_pending(~blocked, &info)) {
+    Disposition& d = g_disposition[sig];
+    int flags = d.flags.load(std::memory_order_relaxed);
+    uint64_t during = blocked | d.mask.load(std::memory_order_relaxed) | (flags & SA_NODEFER ? 0 : sigbit(sig));
+    if (g) set_sigmask(during & ~kUnblockable);
+    ucontext_t context;
+    memset(&context, 0, sizeof context);
+    call(sig, &info, &context);
+    if (g) set_sigmask(blocked);
+    Thread* t = self();
+    t->handler_ran = true;
+    if (!(flags & SA_RESTART)) t->handler_no_restart = true;
+  }
+}
+
+After after_interrupt(bool restartable, bool cancellation_point) {
+  if (pending_set()) run_pending_signals();
+  Thread* t = self();
+  bool ran = t->handler_ran, hard = t->handler_no_restart;
+  t->handler_ran = t->handler_no_restart = false;
+  if (cancellation_point) test_cancel();
+  // Foreign threads: a handler ran in the kernel's way, and only it knows the action; the wait goes on, which is always allowed
+  // for locks.
+  return ran && (!restartable || hard) ? After::Eintr : After::Retry;
+}
+
+// A pending signal waits for a G that sits in a call or in program code: interrupt its kernel thread.
+static void kick_pending(int tid) {
+  if (uint64_t s = pending_set()) kick(tid, __builtin_ctzll(s) + 1);
+}
+
+void signal_start() {
+  g_run_pending_signals = run_pending_signals;
+  g_kick_signal = kick_pending;
+}
+
+void signal_in_child() { g_pending.set.store(0, std::memory_order_relaxed); }
+
+} // namespace gmp
