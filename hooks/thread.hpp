@@ -26,6 +26,12 @@ struct Thread {
   unsigned char affinity[128];
   // Signals (signal.cpp): set by the trampoline when a handler ran; `no_restart` if its action lacked SA_RESTART.
   bool handler_ran, handler_no_restart;
+  // Sent to this thread by pthread_kill and not yet delivered; of these: by pthread_sigqueue, with the last value.
+  std::atomic<uint64_t> sig_pending, sig_queued;
+  std::atomic<void*> sig_value;
+  // While it sits in a system call that signals in sig_wait_set shall end: its kernel thread; negated: someone is sending to it; 0: not.
+  std::atomic<int> sig_wait_tid;
+  std::atomic<uint64_t> sig_wait_set;
   // Cached kernel-like thread id: G: given at creation; others: gettid at first use; 0 = unknown.
   int tid;
   stack_t altstack;                  // what sigaltstack() told and was told (virtual: the M has its own)
