@@ -120,6 +120,7 @@ void spawn_commit(G* g, void (*entry)(void*), void* arg) {
 
 void spawn_abandon(G* g) {
   RtScope rt;
+  register_tcb(g->tp, false);
   g->status.store(GStatus::Idle, std::memory_order_relaxed);
   gfput(g);
 }
