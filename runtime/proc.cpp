@@ -170,7 +170,7 @@ G* main_g() { return g_main.tp ? &g_main : nullptr; }
 G* g_of_handle(uintptr_t t) {
   if (!t || (t & 7) || !registered(t)) return nullptr;
   G* g = *tls_in(t, &t_g);
-  return g && g->tp == t ? g : nullptr;
+  return g && (g == &g_main || g == g_beside(t)) && g->tp == t ? g : nullptr;
 }
 void set_name(G* g, const char* name) {
   strncpy(g->name, name, 15);

@@ -107,6 +107,7 @@ G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr); // null: o
 void tls_reset_for_reuse();               // on the ending G's own thread pointer
 void stack_trim(G*);                      // give stack pages back
 bool registered(uintptr_t tcb);
+G* g_beside(uintptr_t tcb);
 void register_tcb(uintptr_t tcb, bool on);
 void set_tcb_tid(uintptr_t tcb, int tid);
 int tcb_tid(uintptr_t tcb);

@@ -297,6 +297,9 @@ void tcb_unregister_rseq(uintptr_t tcb) {
   unregister_rseq_area(reinterpret_cast<char*>(tcb));
 }
 
+// Where the record of a shell's G lies, seen from its TCB.
+G* g_beside(uintptr_t tcb) { return reinterpret_cast<G*>(tcb + align_up(L.psize, 64)); }
+
 // ---------------------------------------------------------------- shells
 char* map_stack(size_t len, size_t guard); // stack.cpp
 
