@@ -34,9 +34,11 @@ print(sum(r.get() for _ in range(1000)))'
 @test "python3 with subprocesses" {
   both python3 -c '
 import subprocess, threading
-def go(): print(subprocess.run(["sh", "-c", "echo child; exit 3"], capture_output=True).returncode)
+codes = []  # printed by one thread: two prints may mix their lines
+def go(): codes.append(subprocess.run(["sh", "-c", "echo child; exit 3"], capture_output=True).returncode)
 t = [threading.Thread(target=go) for _ in range(5)]
-[x.start() for x in t]; [x.join() for x in t]'
+[x.start() for x in t]; [x.join() for x in t]
+print(codes)'
 }
 @test "perl" { both perl -e 'print join(",", map { $_ * 2 } 1 .. 5), "\n"; print `echo from a child`; exit 0'; }
 @test "perl: fork and wait" { both perl -e 'my $p = fork; if (!$p) { exit 5 } waitpid $p, 0; print $? >> 8, "\n"'; }
