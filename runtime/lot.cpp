@@ -225,9 +225,11 @@ size_t requeue(const void* from, const void* to, size_t n_wake, size_t n_requeue
         if (finish(t)) l.push(t.g);
       } else if (moved < n_requeue) {
         // A waiter whose deadline has just been claimed is moved all the same: it finds its bucket by the key it reads.
-        remove(a, w);
-        __atomic_store_n(&w->key, to, __ATOMIC_RELEASE);
-        push(b, w);
+        if (from != to) {
+          remove(a, w);
+          __atomic_store_n(&w->key, to, __ATOMIC_RELEASE);
+          push(b, w);
+        }
         moved++;
       } else {
         left++;
