@@ -416,7 +416,7 @@ top:
 static void execute(M* m, G* g) {
   P* p = m->p;
   p->schedtick++;
-  p->lazy.store(false, std::memory_order_relaxed);
+  p->lazy.store(!runq::ring_empty(p), std::memory_order_relaxed);
   m->curg = g;
   g->m = m;
   g->status.store(GStatus::Running, std::memory_order_release);
@@ -446,7 +446,7 @@ void switch_out(G* g, bool (*after)(M*, G*)) {
   }
   GMP_ASSERT(next != g);
   p->schedtick = tick + 1;
-  p->lazy.store(false, std::memory_order_relaxed);
+  p->lazy.store(!runq::ring_empty(p), std::memory_order_relaxed);
   next->status.store(GStatus::Running, std::memory_order_relaxed);
   if (GMP_UNLIKELY(next->sigmask != m->sigmask)) set_kernel_mask(m, next->sigmask);
   switch_direct(m, g, next, after);
