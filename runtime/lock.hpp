@@ -51,9 +51,17 @@ public:
   }
   // False: a signal handler has run; call again.
   bool sleep_until_signal() {
-    while (v_.load(std::memory_order_acquire) == 0)
-      if (futex_wait(&v_, 0) == -EINTR) return v_.load(std::memory_order_acquire) != 0;
-    return true;
+    for (;;) {
+      uint32_t v = v_.load(std::memory_order_acquire);
+      if (v == 1) return true;
+      if (v == 2 && v_.compare_exchange_strong(v, 0)) return false;
+      if (v == 0 && futex_wait(&v_, 0) == -EINTR) return v_.load(std::memory_order_acquire) == 1;
+    }
+  }
+  // From a signal handler on the sleeper's own thread: sleep_until_signal() returns false, also when it had not yet slept.
+  void poke() {
+    uint32_t z = 0;
+    v_.compare_exchange_strong(z, 2);
   }
   bool sleep_for(int64_t ns) { // false: the time is over
     if (v_.load(std::memory_order_acquire) == 0) futex_wait(&v_, 0, ns);

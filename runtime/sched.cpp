@@ -205,7 +205,8 @@ void stopm(M* m) {
     sched.midle = m;
     sched.nmidle++;
   }
-  while (!m->note.sleep_until_signal()) signal_forward();
+  do signal_forward(); // first: the handler may have run before clear()
+  while (!m->note.sleep_until_signal());
   P* p = m->nextp;
   m->nextp = nullptr;
   acquirep(m, p);
@@ -380,7 +381,7 @@ top:
     for (int i = 0; i < sched.nprocs; i++)
       if (int64_t f = timers_first(sched.allp[i]))
         if (poll_until == 0 || f < poll_until) delay = 0;
-    if (sched.runqsize.load() > 0) delay = 0;
+    if (sched.runqsize.load() > 0 || signal_waiting()) delay = 0;
     if (delay != 0) idle_mask(m);
     GList l;
     netpoll(delay, &l);

@@ -84,6 +84,7 @@ inline P* cur_p() {
   return m ? m->p : nullptr;
 }
 
+bool signal_waiting();
 void signal_forward(); // g0, no locks: passes a signal that arrived on g0 on to a G
 
 // ---- switch.cpp

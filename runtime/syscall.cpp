@@ -147,8 +147,13 @@ void signal_defer() {
     g->sigpend.store(1, std::memory_order_seq_cst);
     return;
   }
-  g_sigwork.store(true, std::memory_order_seq_cst); // on g0: its loop calls signal_forward() at once
+  // On g0: its loop calls signal_forward() at once, unless it is just about to sleep.
+  g_sigwork.store(true, std::memory_order_seq_cst);
+  if (t_m) t_m->note.poke();
+  if (sched.lastpoll.load(std::memory_order_seq_cst) == 0) netpoll_break();
 }
+
+bool signal_waiting() { return g_sigwork.load(std::memory_order_relaxed); }
 
 // On g0, outside locks. The handler needs a G: main, as the kernel would choose. Its wait ends if it is in one; if it runs or
 // sits in an announced call it sees sigpend when it leaves the runtime next, and its M is interrupted so that this is now.
