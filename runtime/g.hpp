@@ -56,6 +56,12 @@ struct alignas(64) G {
   G* schedlink;                      // next in whatever list owns this G
   uint64_t sigmask;                  // what the kernel shall have while this G runs
   // -- waiting and identity
+  // sysmon's look (sysmon.cpp, rob): in the runtime or in an announced call, at one instant.
+  bool out_of_reach() const {
+    static_assert(offsetof(G, in_rt) % 4 == 0 && offsetof(G, insys) == offsetof(G, in_rt) + 2);
+    const uint32_t mask = 0xffu << 0 | 0xffu << 16; // little-endian
+    return (__atomic_load_n(reinterpret_cast<const uint32_t*>(&in_rt), __ATOMIC_SEQ_CST) & mask) != 0;
+  }
   Timer timer;
   const void* wait_addr;             // lot key or fd, for dumps
   int64_t wait_since;

@@ -30,9 +30,9 @@ static bool rob(P* p, M* m) {
   if (!g->steal.compare_exchange_strong(none, stealflag::Tentative)) return false;
   if (!g_no_membarrier) sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
   else std::atomic_thread_fence(std::memory_order_seq_cst);
-  // insys before in_rt: exit_syscall sets in_rt, then clears insys, without looking at steal. Read this way round, both clear
-  // means that it is over.
-  if (g->insys.load(std::memory_order_seq_cst) || g->in_rt.load(std::memory_order_seq_cst) || m->curg != g || g->m != m || m->p != p ||
+  // One load: by two, in either order, in_rt may be seen clear in a call and insys before it or after it, while exit_syscall, which does
+  // not look at steal, goes on. Both clear at one instant: program code, and the next verb waits for us.
+  if (g->out_of_reach() || m->curg != g || g->m != m || m->p != p ||
       g->status.load(std::memory_order_acquire) != GStatus::Running) {
     g->steal.store(stealflag::None, std::memory_order_release);
     return false;
