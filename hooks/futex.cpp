@@ -1,8 +1,12 @@
 // futex(2): what std::atomic::wait, Rust's std, abseil and others call through syscall(). Where a wait goes and where its wake goes is
 // decided by the operation and FUTEX_PRIVATE_FLAG alone, so they always meet: private WAIT, WAKE and REQUEUE in the lot, all else in the
 // kernel. Results and errors as Linux 6 gives them.
+//
+// The exception is a private wait that the lot can't serve: with a bit set of its own (folly), for several words (futex_waitv), or with a PI
+// requeue to come. Those wait in the kernel, handed off, and from the first one on every private wake looks there as well, after
+// the lot. Nothing is missed: the waiter sets the flag before the kernel compares the word; the waker has changed the word before it
+// takes the bucket's lock (a full barrier), and reads the flag after.
 #include "hooks/futex.hpp"
-#include <climits>
 #include <linux/futex.h>
 
 namespace gmp {
@@ -34,37 +38,35 @@ long wait_for(uint32_t* addr, uint32_t val, int64_t deadline) {
   }
 }
 
-// The kernel's count: 0 and negative numbers wake one.
-long wake_n(uint32_t* addr, int n) {
+bool kernel_too() { return GMP_UNLIKELY(g_kernel_too.load(std::memory_order_seq_cst)); }
+
+// The kernel's count: 0 and negative numbers wake one. Every waiter in the lot matches all bits.
+long wake_n(uint32_t* addr, int n, uint32_t bits = FUTEX_BITSET_MATCH_ANY) {
   size_t want = n < 1 ? 1 : size_t(n);
   size_t woken = wake(key_of(addr), want);
-  if (GMP_UNLIKELY(g_kernel_too.load(std::memory_order_relaxed)) && woken < want) {
-    long r = sys(SYS_futex, addr, FUTEX_WAKE_PRIVATE, want - woken, 0, 0, 0);
+  if (kernel_too() && woken < want) {
+    long r = sys(SYS_futex, addr, FUTEX_WAKE_BITSET_PRIVATE, want - woken, 0, 0, bits);
     if (r > 0) woken += size_t(r);
   }
   return long(woken);
 }
 
-// Waiters keep no bit set here. Whom a partial set means can't be told, so all look again: futex waits may end for no reason.
-long wake_bits(uint32_t* addr, int n, uint32_t bits) {
-  if (bits == 0) return -EINVAL;
-  if (bits == FUTEX_BITSET_MATCH_ANY) return wake_n(addr, n);
-  long r = wake_n(addr, INT_MAX), most = n < 1 ? 1 : n;
-  return r < most ? r : most;
-}
-
 long move(uint32_t* from, uint32_t* to, int n_wake, int n_move, const uint32_t* expected) {
-  if (n_wake < 0 || n_move < 0) return -EINVAL;
-  if (!aligned(to)) return -EINVAL;
+  if (n_wake < 0 || n_move < 0 || !aligned(to)) return -EINVAL;
   if (expected && load(from) != *expected) return -EAGAIN;
   if (from == to) return n_wake ? wake_n(from, n_wake) : 0;
   bool changed = false;
+  size_t woken = 0, moved = 0;
   auto decide = [&](size_t&, size_t&) {
     changed = expected && load(from) != *expected;
     return !changed;
   };
-  size_t r = requeue(key_of(from), key_of(to), size_t(n_wake), size_t(n_move), decide, [](size_t, size_t, size_t) {});
-  return changed ? -EAGAIN : long(r);
+  auto after = [&](size_t w, size_t m, size_t) { woken = w, moved = m; };
+  requeue(key_of(from), key_of(to), size_t(n_wake), size_t(n_move), decide, after);
+  if (changed) return -EAGAIN;
+  long r = 0;
+  if (kernel_too()) r = sys(SYS_futex, from, FUTEX_REQUEUE_PRIVATE, size_t(n_wake) - woken, size_t(n_move) - moved, to, 0);
+  return long(woken + moved) + (r > 0 ? r : 0);
 }
 
 // FUTEX_WAKE_OP: an atomic operation on the second word, then one or two wakes.
@@ -100,7 +102,9 @@ long wake_op(uint32_t* a, uint32_t* b, int n_a, int n_b, uint32_t code) {
 
 } // namespace
 
-void futex_kernel_too() { g_kernel_too.store(true, std::memory_order_relaxed); }
+void futex_kernel_too() {
+  if (!g_kernel_too.load(std::memory_order_relaxed)) g_kernel_too.store(true, std::memory_order_seq_cst);
+}
 
 long hook_futex(uint32_t* addr, int op, uint32_t val, long val2, uint32_t* addr2, uint32_t val3) {
   const int cmd = op & FUTEX_CMD_MASK;
@@ -114,13 +118,17 @@ long hook_futex(uint32_t* addr, int op, uint32_t val, long val2, uint32_t* addr2
     if (cmd == FUTEX_WAIT && realtime) return -ENOSYS;
     if (cmd == FUTEX_WAIT_BITSET && val3 == 0) return -EINVAL;
     if (timeout && (timeout->tv_sec < 0 || uint64_t(timeout->tv_nsec) >= 1'000'000'000)) return -EINVAL;
+    if (cmd == FUTEX_WAIT_BITSET && val3 != FUTEX_BITSET_MATCH_ANY) {
+      futex_kernel_too();
+      break;
+    }
     int64_t deadline = kNoDeadline;
     if (timeout && cmd == FUTEX_WAIT) deadline_in(timeout, &deadline);
     else if (timeout) deadline_from(realtime ? CLOCK_REALTIME : CLOCK_MONOTONIC, timeout, &deadline);
     return wait_for(addr, val, deadline);
   }
   case FUTEX_WAKE: return realtime ? -ENOSYS : wake_n(addr, int(val));
-  case FUTEX_WAKE_BITSET: return realtime ? -ENOSYS : wake_bits(addr, int(val), val3);
+  case FUTEX_WAKE_BITSET: return realtime ? -ENOSYS : !val3 ? -EINVAL : wake_n(addr, int(val), val3);
   case FUTEX_REQUEUE: return realtime ? -ENOSYS : move(addr, addr2, int(val), int(val2), nullptr);
   case FUTEX_CMP_REQUEUE: return realtime ? -ENOSYS : move(addr, addr2, int(val), int(val2), &val3);
   case FUTEX_WAKE_OP: return realtime ? -ENOSYS : wake_op(addr, addr2, int(val), int(val2), val3);
