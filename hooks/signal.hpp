@@ -43,6 +43,7 @@ void* kernel_handler(int sig);
 
 // Runs what is pending for the calling G and not blocked by its mask. Outside the runtime, no locks held; may unwind.
 void run_pending_signals();
+void note_pending(int sig); // as pthread_kill sends it
 // Takes one pending signal of `wanted`, the thread's own first, lowest number first. 0: none.
 int take_pending(uint64_t wanted, siginfo_t* info);
 uint64_t pending_set(); // of the calling thread and the process, in user space

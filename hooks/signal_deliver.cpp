@@ -36,6 +36,16 @@ bool is_kick(const siginfo_t* info) { return info->si_code == SI_TKILL && info->
 
 void kick(int tid, int sig) { sys(SYS_tgkill, sys(SYS_getpid), tid, sig); }
 
+void note_pending(int sig) {
+  siginfo_t& i = g_pending.info[sig];
+  memset(&i, 0, sizeof i);
+  i.si_signo = sig;
+  i.si_code = SI_TKILL;
+  i.si_pid = int(sys(SYS_getpid));
+  i.si_uid = uid_t(sys(SYS_getuid));
+  g_pending.set.fetch_or(sigbit(sig), std::memory_order_release);
+}
+
 uint64_t pending_set() { return g_pending.set.load(std::memory_order_acquire); }
 
 int take_pending(uint64_t wanted, siginfo_t* info) {

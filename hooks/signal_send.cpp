@@ -1,5 +1,6 @@
-// Signals for a thread. A G has no kernel thread of its own: a signal for the calling one goes to the kernel thread that runs it now, one for
-// another G to that process, with the default or ignored actions by the kernel. (Delivery to the very G: the issue on signals.)
+// Signals for a thread. A G has no kernel thread of its own: a signal for one that runs or sits in a system call goes to the kernel thread
+// that serves it now; for a parked one with a handler it is noted and the wait ended, so that the handler runs there. What has
+// no handler goes to the process. (Pending sets for each G: the issue on signals.)
 #include "hooks/signal.hpp"
 
 namespace gmp {
@@ -10,7 +11,11 @@ static long to_g(G* g, int sig) {
   if (sig < 0 || sig > kSignals) return -EINVAL;
   if (sig == 0) return 0;
   if (g == getg()) return to_self(sig);
-  return sys(SYS_kill, sys(SYS_getpid), sig);
+  if (int tid = kernel_tid_of(g)) return sys(SYS_tgkill, sys(SYS_getpid), tid, sig);
+  if (kernel_handler(sig) != reinterpret_cast<void*>(&trampoline)) return sys(SYS_kill, sys(SYS_getpid), sig);
+  note_pending(sig);
+  interrupt(g);
+  return 0;
 }
 
 } // namespace gmp

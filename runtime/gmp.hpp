@@ -91,6 +91,8 @@ void spawn_abandon(G*);
 [[noreturn]] void exit_g(void (*on_dead)(G*, void*), void* arg);
 // Gives stack, TLS and record back; the handle is invalid from here. Called by joiners or in on_dead.
 void free_g(G*);
+// The kernel thread that runs G now or sits in a system call for it; 0: none. A hint: it may be another's by the time it is used.
+int kernel_tid_of(const G*);
 // Number of Gs that exist (main included).
 long g_count();
 

@@ -178,6 +178,12 @@ void set_name(G* g, const char* name) {
 }
 void get_name(const G* g, char out[16]) { memcpy(out, g->name, 16); }
 
+int kernel_tid_of(const G* g) {
+  GStatus s = g->status.load(std::memory_order_acquire);
+  M* m = g->m;
+  return m && (s == GStatus::Running || s == GStatus::Syscall) ? m->tid : 0;
+}
+
 uint64_t get_sigmask(const G* g) { return g->sigmask; }
 void set_sigmask_of(G* g, uint64_t mask) { g->sigmask = mask; }
 void set_sigmask(uint64_t mask) {

@@ -13,6 +13,7 @@
 namespace gmp {
 
 void unannounced_seen(M* m); // trace.cpp: names the call
+bool in_kernel(M* m);        // trace.cpp
 
 static bool other_work(P* p) {
   if (!runq::empty(p) || sched.runqsize.load() > 0) return true;
@@ -92,8 +93,14 @@ static bool retake(int64_t now) {
           did = true;
         }
       }
-      if (now - p->seen_sched_at < 10000000) continue;
+      int64_t held = now - p->seen_sched_at;
       M* m = p->m;
+      // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for 10 ms.
+      if (held > 100000 && held < 10000000 && m && other_work(p) && in_kernel(m)) {
+        if (rob(p, m)) did = true;
+        continue;
+      }
+      if (held < 10000000) continue;
       if (m && other_work(p) && rob(p, m)) did = true;
       p->seen_sched_at = now;
     }

@@ -66,23 +66,39 @@ void schedtrace(int64_t now) {
   }
 }
 
-// The M's P has been taken unannounced. /proc says in which call it sits (or that it runs). Called by sysmon or template
-// threads only. The descriptor is kept: 0.5 us a look.
-void unannounced_seen(M* m) {
-  if (!g_config.blocktrace) return;
-  char path[64], b[64];
+// /proc's word on what the M does: "running", or the number of the system call it sits in. False: can't tell. sysmon only. The descriptor
+// is kept (0.5 us a look) and kept high, out of the way of programs that count on the lowest free number.
+static bool look(M* m, char b[32]) {
+  if (m->syscall_fd == -2) return false;
   if (m->syscall_fd < 0) {
+    char path[64];
     format(path, sizeof path, "/proc/self/task/%d/syscall", m->tid);
-    m->syscall_fd = int(sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC));
+    long fd = m->tid ? sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;
+    long high = fd < 0 ? -1 : sys(SYS_fcntl, fd, 1030 /*F_DUPFD_CLOEXEC*/, 200);
+    if (fd >= 0) sys(SYS_close, fd);
+    m->syscall_fd = high < 0 ? -2 : int(high);
+    if (high < 0) return false;
   }
-  long n = m->syscall_fd < 0 ? -1 : sys(SYS_pread64, m->syscall_fd, b, sizeof b - 1, 0);
-  if (n <= 0) return;
+  long n = sys(SYS_pread64, m->syscall_fd, b, 31, 0);
+  if (n <= 0) return false;
   b[n] = 0;
   for (char* c = b; *c; c++)
     if (*c == ' ' || *c == '\n') *c = 0;
+  return true;
+}
+
+bool in_kernel(M* m) {
+  char b[32];
+  return look(m, b) && b[0] != 'r';
+}
+
+// The M's P has been taken unannounced: name the call.
+void unannounced_seen(M* m) {
+  char b[32];
+  if (!g_config.blocktrace || !look(m, b)) return;
   G* g = m->curg;
   bool running = b[0] == 'r';
-  say("blocktrace: G%ld held its P for 10 ms unannounced: %s%s", g ? long(g->goid) : 0l, running ? "running program code" : "in system call ",
+  say("blocktrace: G%ld held its P unannounced: %s%s", g ? long(g->goid) : 0l, running ? "running program code" : "in system call ",
       running ? "" : b);
 }
 
