@@ -36,28 +36,25 @@ long raw_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
 }
 
 long g_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
-  auto announced_accept = [&]() -> long {
+  auto announced_accept = [&](int fd) -> long {
     enter_syscall();
     long r = raw_accept(with4, fd, addr, len, flags);
     exit_syscall();
-    if (r == -EINTR) test_cancel();
     return r;
   };
   FdRec* rec = fd_rec(fd);
-  if (!rec) return announced_accept();
-  // Only a listener may be waited for: on others accept says EINVAL or EOPNOTSUPP at once.
-  if ((fd_cfg(fd, rec) & FdRec::kNonBlock) || !is_listening(fd, rec)) return announced_accept();
+  if (!rec) return announced_accept(fd);
+  // Only a listener may be waited for, and flags are looked at first: else accept says EINVAL or EOPNOTSUPP at once.
+  if ((fd_cfg(fd, rec) & FdRec::kNonBlock) || !is_listening(fd, rec) || flags & ~(SOCK_NONBLOCK | SOCK_CLOEXEC))
+    return announced_accept(fd);
   FdWait w(fd, Dir::Read, rec);
   for (;;) {
     long r = -EAGAIN;
-    if (fd_ready(fd, POLLIN)) {
-      r = announced_accept();
-      w.pass(); // also after ECONNABORTED and its like: one arrival is used up, there may be another behind it
-      return r;
-    }
+    // Errors pass the baton too: with ECONNABORTED one arrival is used up, there may be another behind it.
+    if (fd_ready(w.fd, POLLIN)) return w.end(announced_accept(w.fd));
     r = w.block(false);
     if (r == kAgain) continue;
-    return r == kHandOff ? announced_accept() : r;
+    return w.end(r == kHandOff ? announced_accept(w.fd) : r);
   }
 }
 
@@ -71,14 +68,9 @@ GMP_REAL(accept4);
 GMP_REAL(connect);
 
 static int do_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
-  long r;
   test_cancel();
-  if (io_g()) {
-    r = g_accept(with4, fd, addr, len, flags);
-  } else {
-    r = raw_accept(with4, fd, addr, len, flags);
-    if (r == -EINTR) test_cancel();
-  }
+  long r = io_g() ? g_accept(with4, fd, addr, len, flags) : raw_accept(with4, fd, addr, len, flags);
+  if (r == -EINTR) test_cancel();
   if (r >= 0) accepted(int(r), fd, flags);
   return int(ret(r));
 }

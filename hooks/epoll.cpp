@@ -14,10 +14,7 @@ template <class Full> static long g_epoll(int epfd, epoll_event* ev, int max, in
   FdWait w(epfd, Dir::Read, rec);
   for (;;) {
     long r = scan();
-    if (r != 0 || deadline == 0) {
-      w.pass();
-      return r;
-    }
+    if (r != 0 || deadline == 0) return w.end(r);
     if (!w.armed) { // a number taken before a look is needed first
       if (!w.arm()) return handoff();
       continue;

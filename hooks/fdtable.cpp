@@ -1,4 +1,5 @@
 #include "hooks/fdtable.hpp"
+#include "hooks/fdkeep.hpp"
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -129,6 +130,7 @@ uint32_t fd_closing(int fd) {
   FdRec* r = fd_rec(fd);
   if (!r || !fd_books()) return 0;
   if (r->state.load(std::memory_order_relaxed) == 0) return 0; // never touched
+  fd_keep(fd, r);
   uint32_t was, now = next_generation(r, 0, &was);
   set_cfg(r, kCfgUnknown);
   if (was & FdRec::kPolled) forget(fd);
@@ -229,6 +231,7 @@ void fd_reset_in_child() {
   // Private anonymous memory: the pages read as zero again. The alignment keeps neighbours out of it.
   sys(SYS_madvise, &g_fds[0], sizeof g_fds, MADV_DONTNEED);
   g_fd_high.store(-1, std::memory_order_relaxed);
+  fd_keep_reset();
 }
 
 } // namespace gmp

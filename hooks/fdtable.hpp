@@ -33,6 +33,8 @@ struct FdRec {
   std::atomic<uint32_t> state;
   std::atomic<uint32_t> cfg;
   std::atomic<uint64_t> empty;
+  std::atomic<uint64_t> waiters; // generation of its own << 32 | Gs parked in a call on this number (fdkeep.hpp)
+  uint64_t spare;
 
   static constexpr uint32_t kKindMask = 31, kPolled = 1 << 5, kListen = 1 << 6, kSole = 1 << 7;
   static constexpr uint32_t kGenOne = 1 << 12, kGenMask = ~(kGenOne - 1);
@@ -41,9 +43,9 @@ struct FdRec {
   static Kind kind_of(uint32_t s) { return Kind(s & kKindMask); }
   Kind kind() const { return kind_of(state.load(std::memory_order_acquire)); }
 };
-static_assert(sizeof(FdRec) == 16);
+static_assert(sizeof(FdRec) == 32);
 
-// Lies in .bss: 16 MB of addresses of which only what is touched costs anything, and no start-up step that a hook in another
+// Lies in .bss: 32 MB of addresses of which only what is touched costs anything, and no start-up step that a hook in another
 // library's constructor could precede. Numbers beyond it are handed off (fs.nr_open is 1,048,576 unless raised).
 inline constexpr int kFdMax = 1 << 20;
 extern FdRec g_fds[kFdMax];

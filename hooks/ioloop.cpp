@@ -19,16 +19,33 @@ long FdWait::block(bool progress) {
     if (cfg & (receive ? FdRec::kRcvTimeo : FdRec::kSndTimeo)) deadline = fd_deadline(fd, receive);
   }
   if (!armed) return arm() ? kAgain : kHandOff;
+  if (!fd_wait_enter(rec, wgen)) return arm() ? kAgain : kHandOff; // the number is another's now: that one, then
   Wait x = poll_wait(fd, dir, seq, deadline);
+  if (GMP_UNLIKELY(!fd_wait_leave(rec, wgen))) take_over();
   if (x == Wait::Timeout) return -EAGAIN;
   if (x == Wait::Interrupted) {
     // With a time-out, or with part done, no handler makes the kernel restart (sock_intr_errno).
+    if (kept >= 0 && !progress && cancel_pending()) let_go(); // after_interrupt() does not come back then
     bool restartable = !progress && deadline == kNoDeadline;
-    if (after_interrupt(restartable, !progress) == After::Eintr) return -EINTR;
+    if (after_interrupt(restartable) == After::Eintr) return -EINTR; // a cancellation acts with part done too, as in libc
   } else {
     woken = true;
   }
   return arm() ? kAgain : kHandOff;
+}
+
+void FdWait::take_over() {
+  if (kept >= 0) let_go();
+  int hidden;
+  kept = int16_t(fd_keep_find(fd, wgen, &hidden));
+  fd = hidden;
+  rec = fd_rec(hidden);
+}
+
+void FdWait::let_go() {
+  int slot = kept;
+  kept = -1;
+  fd_keep_drop(slot);
 }
 
 } // namespace gmp

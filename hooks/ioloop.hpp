@@ -22,7 +22,7 @@
 //  - It is used only while the description is known to be blocking; a non-blocking one makes its own EAGAIN.
 #pragma once
 #include <poll.h>
-#include "hooks/fdtable.hpp"
+#include "hooks/fdkeep.hpp"
 
 namespace gmp {
 
@@ -36,13 +36,15 @@ struct FdWait {
   bool armed = false;   // seq was taken while registered
   bool woken = false;   // holds the baton of an edge: pass it on after success
   bool timed = false;
-  uint32_t seq = 0, gen = 0;
+  int16_t kept = -1;     // slot of the description that we hold although its number is gone
+  uint32_t seq = 0, gen = 0, wgen;
   FdRec* rec;
   int64_t deadline = kNoDeadline;
 
   FdWait(int f, Dir d, FdRec* r) : fd(f), dir(d), rec(r) {
     uint32_t s = r->state.load(std::memory_order_acquire);
     gen = s & FdRec::kGenMask;
+    wgen = fd_wait_generation(r);
     if (s & FdRec::kPolled) arm();
   }
   bool arm() {
@@ -50,6 +52,7 @@ struct FdWait {
     uint32_t s = rec->state.load(std::memory_order_acquire);
     if (GMP_UNLIKELY(!(s & FdRec::kPolled))) s = fd_mark_polled(fd, rec);
     gen = s & FdRec::kGenMask;
+    wgen = fd_wait_generation(rec);
     seq = poll_seq(fd, dir);
     return armed = true;
   }
@@ -67,9 +70,14 @@ struct FdWait {
     if (!poll_hup(fd)) rec->empty.store(key(), std::memory_order_relaxed);
   }
   bool nonblocking() { return fd_cfg(fd, rec) & FdRec::kNonBlock; }
-  void pass() {
-    if (GMP_UNLIKELY(woken)) poll_pass(fd, dir);
+  // The call is over with this result.
+  long end(long r) {
+    if (GMP_UNLIKELY(woken) && r != -EAGAIN) poll_pass(fd, dir);
+    if (GMP_UNLIKELY(kept >= 0)) let_go();
+    return r;
   }
+  void let_go();
+  void take_over();
   // After EAGAIN. progress: part of the call is done, so an interruption ends it.
   long block(bool progress);
 };
@@ -78,53 +86,49 @@ struct FdWait {
 template <class Want, class Try, class Full>
 inline long recv_loop(int fd, bool quick, Want want, Try attempt, Full handoff, Dir dir = Dir::Read) {
   FdRec* rec = fd_rec(fd);
-  if (GMP_UNLIKELY(!rec)) return handoff();
+  if (GMP_UNLIKELY(!rec)) return handoff(fd);
   FdWait w(fd, dir, rec);
   for (;;) {
     long r = -EAGAIN;
-    if (!(quick && w.known_empty())) r = attempt();
+    if (!(quick && w.known_empty())) r = attempt(w.fd);
     if (GMP_LIKELY(r != -EAGAIN)) {
       if (quick && r > 0 && size_t(r) < want()) w.note_empty();
-      w.pass();
-      return r;
+      return w.end(r);
     }
     r = w.block(false);
     if (r == kAgain) continue;
-    return r == kHandOff ? handoff() : r;
+    return w.end(r == kHandOff ? handoff(w.fd) : r);
   }
 }
 
-// A sending call on a byte stream: all of it, unless the description is non-blocking. attempt(done) tries the rest; with done > 0 it
+// A sending call on a byte stream: all of it, unless the description is non-blocking. attempt(fd, done) tries the rest; with done > 0 it
 // must not raise SIGPIPE on a socket, for natively the call would end with what was sent and leave the signal to the next one.
 template <class Total, class Try, class Full>
 inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff) {
   FdRec* rec = fd_rec(fd);
-  if (GMP_UNLIKELY(!rec)) return handoff(0);
+  if (GMP_UNLIKELY(!rec)) return handoff(fd, 0);
   FdWait w(fd, Dir::Write, rec);
   size_t done = 0;
   for (;;) {
-    long r = attempt(done);
+    long r = attempt(w.fd, done);
     if (GMP_LIKELY(r >= 0)) {
       done += size_t(r);
-      if (GMP_LIKELY(done >= total()) || r == 0 || w.nonblocking()) {
-        w.pass();
-        return long(done);
-      }
+      if (GMP_LIKELY(done >= total()) || r == 0 || w.nonblocking()) return w.end(long(done));
       continue;
     }
     if (r == -EAGAIN) {
       r = w.block(done > 0);
       if (r == kAgain) {
         // Part is sent and the connection has broken: a try would eat the error that belongs to the program's next call.
-        if (done && sock && poll_hup(fd) && (fd_ready(fd, POLLOUT) & (POLLERR | POLLHUP))) return long(done);
+        if (done && sock && poll_hup(w.fd) && (fd_ready(w.fd, POLLOUT) & (POLLERR | POLLHUP))) return w.end(long(done));
         continue;
       }
       if (r == kHandOff) {
-        r = handoff(done);
-        if (r >= 0) return long(done) + r;
+        r = handoff(w.fd, done);
+        if (r >= 0) return w.end(long(done) + r);
       }
     }
-    return done ? long(done) : r;
+    return w.end(done ? long(done) : r);
   }
 }
 

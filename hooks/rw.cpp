@@ -25,36 +25,36 @@ size_t iov_total(const iovec* v, int n) {
 // For Kind::PollFirst: announced once poll says that it won't block (another reader may still be faster: it is announced).
 template <class Full> long polled_first(int fd, short events, Full full) {
   FdRec* r = fd_rec(fd);
-  if (fd_cfg(fd, r) & FdRec::kNonBlock) return full();
-  return fd_ready(fd, events) ? full() : -EAGAIN;
+  if (fd_cfg(fd, r) & FdRec::kNonBlock) return full(fd);
+  return fd_ready(fd, events) ? full(fd) : -EAGAIN;
 }
 
 long g_read(int fd, void* buf, size_t n) {
-  auto full = [&]() -> long { return blocking_sys(SYS_read, fd, buf, n); };
+  auto full = [&](int fd) -> long { return blocking_sys(SYS_read, fd, buf, n); };
   auto want = [&] { return n <= kMaxRw ? n : 0; };
-  if (GMP_UNLIKELY(n == 0)) return full(); // means something different to each kind, and waits in none but inotify
+  if (GMP_UNLIKELY(n == 0)) return full(fd); // means something different to each kind, and waits in none but inotify
   for (;;) {
     Kind k = fd_kind(fd);
     long r;
     if (GMP_LIKELY(is_socket(k))) {
-      r = recv_loop(fd, true, want, [&] { return sys(SYS_recvfrom, fd, buf, n, MSG_DONTWAIT, 0, 0); }, full);
+      r = recv_loop(fd, true, want, [&](int fd) { return sys(SYS_recvfrom, fd, buf, n, MSG_DONTWAIT, 0, 0); }, full);
       if (r != -ENOTSOCK) return r;
       fd_reclassify(fd, Kind::Unknown); // closed and made anew where we did not see it
     } else if (k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
       iovec v{buf, n};
-      r = recv_loop(fd, true, want, [&] { return nowait_readv(fd, &v, 1); }, full);
+      r = recv_loop(fd, true, want, [&](int fd) { return nowait_readv(fd, &v, 1); }, full);
       if (r != -EOPNOTSUPP) return r;
       fd_reclassify(fd, Kind::PollFirst);
     } else if (k == Kind::PollFirst) {
-      return recv_loop(fd, false, want, [&] { return polled_first(fd, POLLIN, full); }, full);
+      return recv_loop(fd, false, want, [&](int fd) { return polled_first(fd, POLLIN, full); }, full);
     } else {
-      return full();
+      return full(fd);
     }
   }
 }
 
 long g_readv(int fd, const iovec* iov, int cnt) {
-  auto full = [&]() -> long { return blocking_sys(SYS_readv, fd, iov, cnt); };
+  auto full = [&](int fd) -> long { return blocking_sys(SYS_readv, fd, iov, cnt); };
   // Read by us only after the kernel has: a bad pointer is its EFAULT.
   auto want = [&] { return iov_total(iov, cnt) < kMaxRw ? iov_total(iov, cnt) : 0; };
   for (;;) {
@@ -62,23 +62,23 @@ long g_readv(int fd, const iovec* iov, int cnt) {
     long r;
     if (is_socket(k) || k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
       // As readv does, it answers 0 to an empty vector without waiting, which recvmsg does not.
-      r = recv_loop(fd, true, want, [&] { return nowait_readv(fd, iov, cnt); }, full);
+      r = recv_loop(fd, true, want, [&](int fd) { return nowait_readv(fd, iov, cnt); }, full);
       if (r != -EOPNOTSUPP) return r;
       if (is_socket(k)) { // before Linux 6.5
-        if (unsigned(cnt) > 1024 || iov_total(iov, cnt) == 0) return full();
+        if (unsigned(cnt) > 1024 || iov_total(iov, cnt) == 0) return full(fd);
         msghdr m{};
         m.msg_iov = const_cast<iovec*>(iov);
         m.msg_iovlen = size_t(cnt);
-        r = recv_loop(fd, true, want, [&] { return sys(SYS_recvmsg, fd, &m, MSG_DONTWAIT); }, full);
+        r = recv_loop(fd, true, want, [&](int fd) { return sys(SYS_recvmsg, fd, &m, MSG_DONTWAIT); }, full);
         if (r != -ENOTSOCK) return r;
         fd_reclassify(fd, Kind::Unknown);
       } else {
         fd_reclassify(fd, Kind::PollFirst);
       }
     } else if (k == Kind::PollFirst) {
-      return recv_loop(fd, false, want, [&] { return polled_first(fd, POLLIN, full); }, full);
+      return recv_loop(fd, false, want, [&](int fd) { return polled_first(fd, POLLIN, full); }, full);
     } else {
-      return full();
+      return full(fd);
     }
   }
 }
@@ -88,30 +88,30 @@ long g_write(int fd, const void* buf, size_t n) {
   const size_t most = n < kMaxRw ? n : kMaxRw;
   auto total = [&] { return most; };
   auto rest = [&](size_t done) { return done ? most - done : n; };
-  auto full = [&](size_t done) -> long { return blocking_sys(SYS_write, fd, p + done, rest(done)); };
+  auto full = [&](int fd, size_t done) -> long { return blocking_sys(SYS_write, fd, p + done, rest(done)); };
   for (;;) {
     Kind k = fd_kind(fd);
     long r;
     if (GMP_LIKELY(is_socket(k))) {
       const int flags = MSG_DONTWAIT | (k == Kind::SeqPacket ? MSG_EOR : 0); // as sock_write_iter
-      r = send_loop(fd, true, total, [&](size_t done) {
+      r = send_loop(fd, true, total, [&](int fd, size_t done) {
         return sys(SYS_sendto, fd, p + done, rest(done), flags | (done ? MSG_NOSIGNAL : 0), 0, 0);
       }, full);
       if (r != -ENOTSOCK) return r;
       fd_reclassify(fd, Kind::Unknown);
     } else if (k == Kind::Pipe || k == Kind::PipeOwn) {
       // What is at most PIPE_BUF fits one page of the pipe: the kernel takes all of it or says EAGAIN.
-      r = send_loop(fd, false, total, [&](size_t done) {
+      r = send_loop(fd, false, total, [&](int fd, size_t done) {
         iovec v{const_cast<char*>(p) + done, rest(done)};
         return nowait_writev(fd, &v, 1);
       }, full);
       if (r != -EOPNOTSUPP) return r;
       fd_reclassify(fd, Kind::PollFirst);
     } else if (k == Kind::PollFirst && most <= 4096) {
-      return recv_loop(fd, false, total, [&] { return polled_first(fd, POLLOUT, [&] { return full(0); }); },
-                       [&] { return full(0); }, Dir::Write);
+      return recv_loop(fd, false, total, [&](int fd) { return polled_first(fd, POLLOUT, [&](int f) { return full(f, 0); }); },
+                       [&](int fd) { return full(fd, 0); }, Dir::Write);
     } else {
-      return full(0);
+      return full(fd, 0);
     }
   }
 }
@@ -129,7 +129,7 @@ struct IovAt {
 
 long g_writev(int fd, const iovec* iov, int cnt) {
   auto total = [&] { return iov_total(iov, cnt); };
-  auto full = [&](size_t done) -> long {
+  auto full = [&](int fd, size_t done) -> long {
     if (!done) return blocking_sys(SYS_writev, fd, iov, cnt);
     IovAt at(iov, cnt, done);
     if (at.into) return blocking_sys(SYS_write, fd, static_cast<char*>(at.v->iov_base) + at.into, at.v->iov_len - at.into);
@@ -139,8 +139,8 @@ long g_writev(int fd, const iovec* iov, int cnt) {
   for (;;) {
     Kind k = fd_kind(fd);
     const bool sock = is_socket(k);
-    if (!sock && k != Kind::Pipe && k != Kind::PipeOwn) return full(0);
-    auto attempt = [&](size_t done) -> long {
+    if (!sock && k != Kind::Pipe && k != Kind::PipeOwn) return full(fd, 0);
+    auto attempt = [&](int fd, size_t done) -> long {
       if (!done && !no_nowait) return nowait_writev(fd, iov, cnt);
       IovAt at(iov, cnt, done);
       iovec part{at.n > 0 ? static_cast<char*>(at.v->iov_base) + at.into : nullptr, at.n > 0 ? at.v->iov_len - at.into : 0};
@@ -156,7 +156,7 @@ long g_writev(int fd, const iovec* iov, int cnt) {
     if (r == -EOPNOTSUPP && !sock) {
       fd_reclassify(fd, Kind::PollFirst);
     } else if (r == -EOPNOTSUPP && !no_nowait) { // before Linux 6.5
-      if (unsigned(cnt) > 1024 || total() == 0) return full(0);
+      if (unsigned(cnt) > 1024 || total() == 0) return full(fd, 0);
       no_nowait = true;
     } else if (r == -ENOTSOCK && sock) {
       fd_reclassify(fd, Kind::Unknown);

@@ -8,9 +8,10 @@
 
 namespace gmp {
 
-static bool readable_at_mark(int fd, FdRec* rec) {
+static bool readable_at_mark(int fd) {
   // SO_RCVLOWAT: MSG_DONTWAIT would return what is below the mark; poll knows the mark.
   if (GMP_LIKELY(!g_rcvlowat_used.load(std::memory_order_relaxed))) return true;
+  FdRec* rec = fd_rec(fd);
   if (!rec || (fd_cfg(fd, rec) & FdRec::kNonBlock)) return true;
   return fd_ready(fd, POLLIN) != 0;
 }
@@ -26,32 +27,29 @@ static bool only_error_left(int fd) {
 template <class Try, class Full>
 static long recv_all(int fd, bool peek, size_t total, Try attempt, Full handoff) {
   FdRec* rec = fd_rec(fd);
-  if (!rec) return handoff(0);
+  if (!rec) return handoff(fd, 0);
   FdWait w(fd, Dir::Read, rec);
   size_t done = 0;
   for (;;) {
-    bool used_up = peek && w.armed && poll_hup(fd); // the edge of the end is behind us: no other will come
-    long r = attempt(peek ? 0 : done);
+    bool used_up = peek && w.armed && poll_hup(w.fd); // the edge of the end is behind us: no other will come
+    long r = attempt(w.fd, peek ? 0 : done);
     if (r >= 0) {
       done = peek ? size_t(r) : done + size_t(r);
-      if (r == 0 || done >= total || used_up || w.nonblocking()) {
-        w.pass();
-        return long(done);
-      }
+      if (r == 0 || done >= total || used_up || w.nonblocking()) return w.end(long(done));
       if (!peek) continue;
     } else if (r != -EAGAIN) {
-      return done ? long(done) : r;
+      return w.end(done ? long(done) : r);
     }
     r = w.block(done > 0);
     if (r == kAgain) {
-      if (done && !peek && only_error_left(fd)) return long(done);
+      if (done && !peek && only_error_left(w.fd)) return w.end(long(done));
       continue;
     }
     if (r == kHandOff) {
-      r = handoff(peek ? 0 : done);
-      return r >= 0 && !peek ? long(done) + r : r >= 0 ? r : done ? long(done) : r;
+      r = handoff(w.fd, peek ? 0 : done);
+      return w.end(r >= 0 && !peek ? long(done) + r : r >= 0 ? r : done ? long(done) : r);
     }
-    return done ? long(done) : r;
+    return w.end(done ? long(done) : r);
   }
 }
 
@@ -62,20 +60,19 @@ static bool waits_for_all(int fd, int flags) {
 }
 
 long g_recvfrom(int fd, void* buf, size_t n, int flags, sockaddr* addr, socklen_t* len) {
-  auto full = [&]() -> long { return blocking_sys(SYS_recvfrom, fd, buf, n, flags, addr, len); };
+  auto full = [&](int fd) -> long { return blocking_sys(SYS_recvfrom, fd, buf, n, flags, addr, len); };
   if (GMP_UNLIKELY(flags & (MSG_OOB | MSG_ERRQUEUE | MSG_DONTWAIT))) return sys(SYS_recvfrom, fd, buf, n, flags, addr, len);
   if (GMP_UNLIKELY(waits_for_all(fd, flags)) && n > 1) {
     const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
     const size_t most = std::min(n, kMaxRw);
     char* p = static_cast<char*>(buf);
     return recv_all(fd, flags & MSG_PEEK, most,
-                    [&](size_t done) { return sys(SYS_recvfrom, fd, p + done, most - done, f, addr, len); },
-                    [&](size_t done) { return blocking_sys(SYS_recvfrom, fd, p + done, most - done, flags, addr, len); });
+                    [&](int fd, size_t done) { return sys(SYS_recvfrom, fd, p + done, most - done, f, addr, len); },
+                    [&](int fd, size_t done) { return blocking_sys(SYS_recvfrom, fd, p + done, most - done, flags, addr, len); });
   }
-  FdRec* rec = fd_rec(fd);
   const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
-  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { return n <= kMaxRw ? n : 0; }, [&]() -> long {
-    if (!readable_at_mark(fd, rec)) return -EAGAIN;
+  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { return n <= kMaxRw ? n : 0; }, [&](int fd) -> long {
+    if (!readable_at_mark(fd)) return -EAGAIN;
     return sys(SYS_recvfrom, fd, buf, n, f, addr, len);
   }, full);
 }
@@ -103,7 +100,7 @@ static size_t msg_total(const msghdr* m) {
 static constexpr int kWindow = 32;
 
 long g_recvmsg(int fd, msghdr* m, int flags) {
-  auto full = [&]() -> long { return blocking_sys(SYS_recvmsg, fd, m, flags); };
+  auto full = [&](int fd) -> long { return blocking_sys(SYS_recvmsg, fd, m, flags); };
   if (GMP_UNLIKELY(flags & (MSG_OOB | MSG_ERRQUEUE | MSG_DONTWAIT))) return sys(SYS_recvmsg, fd, m, flags);
   const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
   if (GMP_UNLIKELY(waits_for_all(fd, flags))) {
@@ -111,7 +108,7 @@ long g_recvmsg(int fd, msghdr* m, int flags) {
     // natively (it never reads on behind passed descriptors).
     const size_t control_room = m ? m->msg_controllen : 0;
     bool first = true;
-    return recv_all(fd, flags & MSG_PEEK, m ? msg_total(m) : 0, [&](size_t done) -> long {
+    return recv_all(fd, flags & MSG_PEEK, m ? msg_total(m) : 0, [&](int fd, size_t done) -> long {
       if (done && m->msg_controllen > 0 && control_room > 0 && !first) return 0;
       if (!done) {
         m->msg_controllen = control_room;
@@ -132,11 +129,10 @@ long g_recvmsg(int fd, msghdr* m, int flags) {
         m->msg_flags |= rest.msg_flags;
       }
       return r;
-    }, [&](size_t done) -> long { return done ? -EAGAIN : blocking_sys(SYS_recvmsg, fd, m, flags); });
+    }, [&](int fd, size_t done) -> long { return done ? -EAGAIN : blocking_sys(SYS_recvmsg, fd, m, flags); });
   }
-  FdRec* rec = fd_rec(fd);
-  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { size_t t = msg_total(m); return t < kMaxRw ? t : 0; }, [&]() -> long {
-    if (!readable_at_mark(fd, rec)) return -EAGAIN;
+  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { size_t t = msg_total(m); return t < kMaxRw ? t : 0; }, [&](int fd) -> long {
+    if (!readable_at_mark(fd)) return -EAGAIN;
     return sys(SYS_recvmsg, fd, m, f);
   }, full);
 }
@@ -154,10 +150,10 @@ long g_sendto(int fd, const void* buf, size_t n, int flags, const sockaddr* addr
   auto call = [&](size_t done) {
     return done ? std::pair{p + done, most - done} : std::pair{p, n};
   };
-  return send_loop(fd, true, [&] { return most; }, [&](size_t done) {
+  return send_loop(fd, true, [&] { return most; }, [&](int fd, size_t done) {
     auto [at, left] = call(done);
     return sys(SYS_sendto, fd, at, left, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0), addr, len);
-  }, [&](size_t done) -> long {
+  }, [&](int fd, size_t done) -> long {
     auto [at, left] = call(done);
     return blocking_sys(SYS_sendto, fd, at, left, flags | (done ? MSG_NOSIGNAL : 0), addr, len);
   });
@@ -181,7 +177,7 @@ long g_sendmsg(int fd, const msghdr* m, int flags, size_t from) {
     if (flags & MSG_DONTWAIT) return sys(SYS_sendmsg, fd, m, flags);
     return blocking_sys(SYS_sendmsg, fd, m, flags);
   }
-  auto part = [&](size_t done, int f, bool wait) -> long {
+  auto part = [&](int fd, size_t done, int f, bool wait) -> long {
     if (!done) return wait ? blocking_sys(SYS_sendmsg, fd, m, f) : sys(SYS_sendmsg, fd, m, f);
     alignas(cmsghdr) char control[256];
     iovec v[kWindow];
@@ -194,8 +190,8 @@ long g_sendmsg(int fd, const msghdr* m, int flags, size_t from) {
     return wait ? blocking_sys(SYS_sendmsg, fd, &rest, f) : sys(SYS_sendmsg, fd, &rest, f);
   };
   return send_loop(fd, true, [&] { return msg_total(m) - from; },
-                   [&](size_t done) { return part(from + done, flags | MSG_DONTWAIT, false); },
-                   [&](size_t done) { return part(from + done, flags, true); });
+                   [&](int fd, size_t done) { return part(fd, from + done, flags | MSG_DONTWAIT, false); },
+                   [&](int fd, size_t done) { return part(fd, from + done, flags, true); });
 }
 
 } // namespace gmp

@@ -29,14 +29,11 @@ long g_recvmmsg(int fd, mmsghdr* vec, unsigned n, int flags, timespec* timeout) 
   FdWait w(fd, Dir::Read, rec);
   unsigned done = 0;
   for (;;) {
-    long r = sys(SYS_recvmmsg, fd, vec + done, n - done, flags | MSG_DONTWAIT, nullptr);
+    long r = sys(SYS_recvmmsg, w.fd, vec + done, n - done, flags | MSG_DONTWAIT, nullptr);
     if (r >= 0) {
       done += unsigned(r);
       bool ended = r == 0 || done >= n || (flags & MSG_WAITFORONE);
-      if (ended || out_of_time(timeout, end) || w.nonblocking()) {
-        w.pass();
-        return done;
-      }
+      if (ended || out_of_time(timeout, end) || w.nonblocking()) return w.end(done);
       w.timed = false; // SO_RCVTIMEO counts for each message
       w.deadline = kNoDeadline;
       continue;
@@ -45,11 +42,11 @@ long g_recvmmsg(int fd, mmsghdr* vec, unsigned n, int flags, timespec* timeout) 
       r = w.block(done > 0);
       if (r == kAgain) continue;
       if (r == kHandOff) {
-        r = blocking_sys(SYS_recvmmsg, fd, vec + done, n - done, flags, nullptr);
-        if (r >= 0) return done + r;
+        r = blocking_sys(SYS_recvmmsg, w.fd, vec + done, n - done, flags, nullptr);
+        if (r >= 0) return w.end(done + r);
       }
     }
-    return done ? long(done) : r;
+    return w.end(done ? long(done) : r);
   }
 }
 
