@@ -22,7 +22,7 @@ GMP_REAL_V(pthread_cond_broadcast, "GLIBC_2.3.2");
 
 constinit SharedWord g_layout;
 
-void learn(SharedWord& l) {
+GMP_NOINLINE void learn(SharedWord& l) {
   pthread_condattr_t attr;
   pthread_cond_t plain, shared, mono;
   memset(&plain, 0, sizeof plain);
@@ -119,10 +119,12 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   };
   auto unlock = [&] {
     unlocked = true;
-    if (GMP_LIKELY(kind == 0))
-      mutex_release(m);
-    else
+    if (GMP_UNLIKELY(kind != 0))
       mutex_unlock_any(m);
+    else if (mutex_word(m).load(std::memory_order_relaxed) == kMutexLocked)
+      mutex_release(m);
+    else // who waits has often just signalled, and so moved somebody here: no use trying to swap
+      mutex_release_slow(m);
   };
   // Took itself out of a queue: the variable's, or the mutex's after a signal has moved it there. That signal is consumed then.
   auto gone = [&](const void* key, bool last) {

@@ -51,7 +51,7 @@ int holder(const pthread_mutex_t* m, int kind) {
 
 enum class Take { Wait, Try };
 
-int lock_owned(pthread_mutex_t* m, int kind, Take take, const Until* u) {
+GMP_NOINLINE int lock_owned(pthread_mutex_t* m, int kind, Take take, const Until* u) {
   if (kind & ~(kMutexType | kMutexRobust | kMutexInherit | kMutexProtect)) return EINVAL;
   if (holder(m, kind) == mutex_self()) { // only we ourselves can have written that, so a plain look is enough
     int type = kind & kMutexType;
@@ -96,6 +96,18 @@ int mutex_check_unlock(pthread_mutex_t* m, int kind) {
 GMP_NOINLINE int mutex_lock_any(pthread_mutex_t* m, const Until* u) {
   if (native()) return real_lock(m, u);
   int kind = mutex_kind(m);
+  if (kind == PTHREAD_MUTEX_RECURSIVE) { // common enough not to go the long way
+    const int me = mutex_self();
+    if (__atomic_load_n(&m->__data.__owner, __ATOMIC_RELAXED) == me) {
+      if (m->__data.__count + 1 == 0) return EAGAIN;
+      m->__data.__count++;
+      return 0;
+    }
+    if (int e = mutex_acquire(m, u)) return e;
+    __atomic_store_n(&m->__data.__owner, me, __ATOMIC_RELAXED);
+    m->__data.__count = 1;
+    return 0;
+  }
   if (plain(kind)) {
     if (alone() && m->__data.__lock == 0) {
       m->__data.__lock = kMutexLocked;
@@ -115,12 +127,21 @@ int mutex_trylock_any(pthread_mutex_t* m) {
   return lock_owned(m, kind, Take::Try, nullptr);
 }
 
+// Locked by us before the first pthread_create, which then failed to start the library: libc counts users, we don't.
+GMP_NOINLINE static int native_unlock(pthread_mutex_t* m, int kind) {
+  if (!(kind & ~kMutexType) && m->__data.__lock && !m->__data.__nusers) m->__data.__nusers = 1;
+  return REAL(pthread_mutex_unlock)(m);
+}
+
 int mutex_unlock_any(pthread_mutex_t* m) {
   int kind = mutex_kind(m);
-  if (native()) {
-    // Locked by us before the first pthread_create, which then failed to start the library: libc counts users, we don't.
-    if (!(kind & ~kMutexType) && m->__data.__lock && !m->__data.__nusers) m->__data.__nusers = 1;
-    return REAL(pthread_mutex_unlock)(m);
+  if (native()) return native_unlock(m, kind);
+  if (kind == PTHREAD_MUTEX_RECURSIVE) {
+    if (__atomic_load_n(&m->__data.__owner, __ATOMIC_RELAXED) != mutex_self()) return EPERM;
+    if (--m->__data.__count != 0) return 0;
+    __atomic_store_n(&m->__data.__owner, 0, __ATOMIC_RELAXED);
+    mutex_release(m);
+    return 0;
   }
   if (plain(kind)) {
     if (alone() && m->__data.__lock == kMutexLocked)

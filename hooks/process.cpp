@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include "hooks/fdtable.hpp"
 #include "hooks/signal.hpp"
 
 namespace gmp {
@@ -19,6 +20,7 @@ GMP_REAL(waitid);
 
 static void in_child() {
   reset_in_child();
+  fd_reset_in_child();
   thread_in_child();
   signal_in_child();
 }

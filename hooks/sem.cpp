@@ -28,7 +28,7 @@ uint32_t value_of(uint64_t d) { return uint32_t(d); }
 
 constinit SharedWord g_layout;
 
-void learn(SharedWord& l) {
+GMP_NOINLINE void learn(SharedWord& l) {
   sem_t plain, shared;
   memset(&plain, 0, sizeof plain);
   memset(&shared, 0, sizeof shared);
@@ -41,7 +41,7 @@ void learn(SharedWord& l) {
   l.offset.store(where * 4, std::memory_order_release);
 }
 
-bool libcs(sem_t* s) { return native() || GMP_UNLIKELY(g_layout.get(learn).is_shared(s)); }
+inline bool libcs(sem_t* s) { return native() || GMP_UNLIKELY(g_layout.get(learn).is_shared(s)); }
 
 int fail(int e) {
   errno = e;
@@ -142,6 +142,8 @@ GMP_HOOK int sem_init(sem_t* s, int shared, unsigned value) {
 
 GMP_HOOK int sem_wait(sem_t* s) {
   if (native()) return REAL(sem_wait)(s);
+  test_cancel();
+  if (GMP_LIKELY(!libcs(s) && take(s))) return 0;
   return wait_common(s, nullptr);
 }
 

@@ -31,7 +31,7 @@ static long recv_all(int fd, bool peek, size_t total, Try attempt, Full handoff)
   FdWait w(fd, Dir::Read, rec);
   size_t done = 0;
   for (;;) {
-    bool used_up = peek && w.armed && poll_hup(w.fd); // the edge of the end is behind us: no other will come
+    bool used_up = peek && w.armed && poll_hup(w.fd) && (fd_ready(w.fd, POLLRDHUP) & (POLLRDHUP | POLLHUP | POLLERR)); // the edge of the end is behind us: no other will come
     long r = attempt(w.fd, peek ? 0 : done);
     if (r >= 0) {
       done = peek ? size_t(r) : done + size_t(r);

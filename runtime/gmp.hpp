@@ -167,7 +167,8 @@ uint32_t poll_seq(int fd, Dir);
 // calls poll_pass() so that the next waiter tries too (two arrivals in one edge).
 Wait poll_wait(int fd, Dir, uint32_t seq, int64_t deadline);
 void poll_pass(int fd, Dir);
-// The peer has hung up or an error is pending: an empty-looking descriptor may yet say EOF. Once true stays true until forgotten.
+// The peer has hung up, an error is pending or urgent data came: an empty-looking descriptor may yet say EOF, a short read need not mean
+// empty. Once true stays true until forgotten.
 bool poll_hup(int fd);
 struct PollItem { int fd; uint32_t events; /* EPOLLIN|EPOLLOUT bits wanted */ uint32_t seq_r, seq_w; /* filled by poll_prepare */ };
 // false: one of them can't be polled: hand off.

@@ -67,7 +67,8 @@ bool want(FdRec* r, int fd, uint32_t ev) {
   if ((r->interest & ev) == ev) return true;
   if (r->unpollable || epfd < 0) return false;
   epoll_event e{};
-  e.events = r->interest | ev | EPOLLRDHUP | EPOLLET;
+  // EPOLLPRI: a read stops short at TCP's urgent mark with data behind it (see poll_hup's users).
+  e.events = r->interest | ev | EPOLLPRI | EPOLLRDHUP | EPOLLET;
   e.data.u64 = uint32_t(fd);
   long rc = sys(SYS_epoll_ctl, epfd, r->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e);
   if (rc == -ENOENT) rc = sys(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, &e); // the number was closed by a path nobody hooked
@@ -100,7 +101,7 @@ void on_event(uint32_t fd, uint32_t ev, GList* out) {
   FdRec* r = &recs[fd];
   Locked l(r->lock);
   bool bad = ev & (EPOLLHUP | EPOLLERR);
-  if (ev & (EPOLLHUP | EPOLLERR | EPOLLRDHUP)) r->hup.store(true, std::memory_order_relaxed);
+  if (ev & (EPOLLHUP | EPOLLERR | EPOLLRDHUP | EPOLLPRI)) r->hup.store(true, std::memory_order_relaxed);
   if (ev & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) {
     r->seq[0].fetch_add(1, std::memory_order_release);
     wake_waiters(r, 0, bad || (ev & EPOLLRDHUP), out);
