@@ -88,16 +88,28 @@ GMP_NOINLINE void mutex_release_slow(pthread_mutex_t* m) {
 
 using namespace gmp;
 
-// Running is tested together with the type, so that the two other modes cost the fast path nothing.
+// The common kind in the common mode first; then the one thread that needs no locked instruction (mutex_alone); all else is typed.
 GMP_HOOK int pthread_mutex_lock(pthread_mutex_t* m) {
-  if (GMP_LIKELY(mutex_kind(m) == 0 && mode() == Mode::Running)) return mutex_acquire(m, nullptr);
+  if (GMP_LIKELY(mutex_kind(m) == 0)) {
+    if (GMP_LIKELY(mode() == Mode::Running)) return mutex_acquire(m, nullptr);
+    if (mutex_alone() && m->__data.__lock == 0) {
+      m->__data.__lock = kMutexLocked;
+      return 0;
+    }
+  }
   return mutex_lock_any(m, nullptr);
 }
 
 GMP_HOOK int pthread_mutex_unlock(pthread_mutex_t* m) {
-  if (GMP_LIKELY(mutex_kind(m) == 0 && mode() == Mode::Running)) {
-    mutex_release(m);
-    return 0;
+  if (GMP_LIKELY(mutex_kind(m) == 0)) {
+    if (GMP_LIKELY(mode() == Mode::Running)) {
+      mutex_release(m);
+      return 0;
+    }
+    if (mutex_alone() && m->__data.__lock == kMutexLocked) {
+      m->__data.__lock = 0;
+      return 0;
+    }
   }
   return mutex_unlock_any(m);
 }

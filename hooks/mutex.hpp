@@ -8,6 +8,7 @@
 // bucket's lock, when the last one has left. So an unlocker that sees no PARKED owes no wake-up.
 #pragma once
 #include <pthread.h>
+#include <sys/single_threaded.h>
 #include "hooks/hook.hpp"
 #include "hooks/thread.hpp"
 
@@ -35,6 +36,10 @@ inline int mutex_self() {
   int t = self()->tid;
   return GMP_LIKELY(t != 0) ? t : self_tid();
 }
+
+// The one thread there is needs no locked instruction (glibc saves it too). The flag is false for good once a second thread of any
+// kind has been made.
+inline bool mutex_alone() { return __libc_single_threaded && mode() == Mode::Unstarted; }
 
 // When a timed call gives up. The time is looked at only by who has to wait, as glibc does.
 struct Until {

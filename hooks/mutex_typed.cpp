@@ -1,7 +1,6 @@
 // Mutexes of every type: owner, recursion and error checks as glibc 2.36 has them, and where a mutex is not ours to lock
 // (process-shared, or the library stands aside) libc's own functions.
 #include <sched.h>
-#include <sys/single_threaded.h>
 #include "hooks/mutex.hpp"
 
 namespace gmp {
@@ -31,10 +30,6 @@ int shared_lock(pthread_mutex_t* m, const Until* u) {
 }
 
 bool plain(int kind) { return kind == PTHREAD_MUTEX_NORMAL || kind == PTHREAD_MUTEX_ADAPTIVE_NP; }
-
-// The one thread there is needs no locked instruction (glibc saves it too). The flag is false for good once a second thread of any kind
-// has been made.
-bool alone() { return mode() == Mode::Unstarted && __libc_single_threaded; }
 
 // Priority protection wants a real-time policy: a SCHED_OTHER thread gets EINVAL from the kernel natively. Real-time threads are kept on
 // paper only, so there is no priority to raise.
@@ -108,13 +103,7 @@ GMP_NOINLINE int mutex_lock_any(pthread_mutex_t* m, const Until* u) {
     m->__data.__count = 1;
     return 0;
   }
-  if (plain(kind)) {
-    if (alone() && m->__data.__lock == 0) {
-      m->__data.__lock = kMutexLocked;
-      return 0;
-    }
-    return mutex_acquire(m, u);
-  }
+  if (plain(kind)) return mutex_acquire(m, u);
   if (kind & kMutexShared) return shared_lock(m, u);
   return lock_owned(m, kind, Take::Wait, u);
 }
@@ -144,10 +133,7 @@ int mutex_unlock_any(pthread_mutex_t* m) {
     return 0;
   }
   if (plain(kind)) {
-    if (alone() && m->__data.__lock == kMutexLocked)
-      m->__data.__lock = 0;
-    else
-      mutex_release(m);
+    mutex_release(m);
     return 0;
   }
   if (kind & kMutexShared) return REAL(pthread_mutex_unlock)(m);

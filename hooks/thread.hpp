@@ -42,7 +42,8 @@ struct Thread {
   // Cancellation state and cleanup handlers are not here: libc's own, in the TCB, which is the G's (cancel.cpp).
 };
 
-extern thread_local Thread t_thread __attribute__((tls_model("initial-exec")));
+// constinit: without it every access first asks whether an initialiser has to run.
+extern constinit thread_local Thread t_thread __attribute__((tls_model("initial-exec")));
 inline Thread* self() { return &t_thread; }
 // Of a live pthread_t (G, main or foreign): same offset from the thread pointer everywhere.
 inline Thread* thread_at(pthread_t t) { return tls_in(uintptr_t(t), &t_thread); }
