@@ -23,6 +23,7 @@ static uint32_t cancelled_bits() {
   *reinterpret_cast<volatile int*>(nobody + g_libc_thread.tid) = 1;
   word->fetch_or(g_libc_thread.cancel_disabled);
   REAL(pthread_cancel)(reinterpret_cast<pthread_t>(nobody));
+  stop_signal_install(); // libc has just set its own
   bits = word->load() & ~g_libc_thread.cancel_disabled;
   g_cancelled.store(bits, std::memory_order_relaxed);
   return bits;

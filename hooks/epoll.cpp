@@ -53,7 +53,7 @@ static int wait_ms(int epfd, epoll_event* ev, int max, int timeout) {
   test_cancel();
   int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
   long r = g_epoll(epfd, ev, max, deadline,
-                   [&]() -> long { return blocking_sys(SYS_epoll_wait, epfd, ev, max, rest_ms(deadline)); });
+                   [&]() -> long { return blocking_point_once(SYS_epoll_wait, epfd, ev, max, rest_ms(deadline)); });
   if (r == -EINTR) test_cancel();
   return int(ret(r));
 }
@@ -78,7 +78,7 @@ GMP_HOOK int epoll_pwait2(int epfd, epoll_event* ev, int max, const timespec* ti
   test_cancel();
   if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
   long r = g_epoll(epfd, ev, max, deadline,
-                   [&]() -> long { return blocking_sys(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8); });
+                   [&]() -> long { return blocking_point_once(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8); });
   if (r == -EINTR) test_cancel();
   return int(ret(r));
 }

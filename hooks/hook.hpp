@@ -72,4 +72,17 @@ enum class After { Retry, Eintr };
 // waits; not: poll, select, epoll_wait, nanosleep, timeouts by SO_RCVTIMEO)?
 After after_interrupt(bool restartable, bool cancellation_point = true);
 
+// A system call that blocks, as a cancellation point, the P lent out meanwhile; the raw result. May unwind. certain: it will block.
+template <class... A> inline long point_sys(bool restartable, bool certain, long n, A... a) {
+  for (;;) {
+    long r = interruptible_sys(certain, n, a...);
+    if (GMP_LIKELY(r >= 0)) return r;
+    if (r == -EINTR) test_cancel();
+    if (r != kStopped) return r;
+    if (after_interrupt(restartable) == After::Eintr) return -EINTR;
+  }
+}
+template <class... A> inline long blocking_point(long n, A... a) { return point_sys(true, false, n, a...); }
+template <class... A> inline long blocking_point_once(long n, A... a) { return point_sys(false, false, n, a...); } // no SA_RESTART
+
 } // namespace gmp

@@ -20,7 +20,7 @@ static int fetch_tid() {
   G* g = getg();
   int tid = !g ? int(sys(SYS_gettid))
             : g == main_g() ? int(sys(SYS_getpid))
-                            : int(0x20000000u | (goid(g) & 0x1fffffff));
+                            : gtid(g);
   return self()->tid = tid;
 }
 

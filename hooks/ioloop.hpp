@@ -135,9 +135,7 @@ inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff)
 // A cancellation point that is only announced. Raw call to libc convention.
 template <class... A> inline long cp_sys(long n, A... a) {
   test_cancel();
-  long r = io_g() ? blocking_sys(n, a...) : sys(n, a...);
-  if (GMP_UNLIKELY(r == -EINTR)) test_cancel();
-  return ret(r);
+  return ret(io_g() ? blocking_point(n, a...) : sys(n, a...));
 }
 // The same for calls that are no cancellation points.
 template <class... A> inline long announced(long n, A... a) {

@@ -33,7 +33,7 @@ static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
       poll_mark(fds[i].fd);
     }
     return k;
-  }, [&]() -> long { return blocking_sys(SYS_poll, fds, n, rest_ms(deadline)); });
+  }, [&]() -> long { return blocking_point_once(SYS_poll, fds, n, rest_ms(deadline)); });
 }
 
 } // namespace gmp

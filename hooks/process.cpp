@@ -27,9 +27,7 @@ static void in_child() {
 
 static long wait_for(pid_t pid, int* status, int options, rusage* usage) {
   test_cancel();
-  long r = options & WNOHANG ? sys(SYS_wait4, pid, status, options, usage) : blocking_sys(SYS_wait4, pid, status, options, usage);
-  if (r < 0) test_cancel();
-  return ret(r);
+  return ret(options & WNOHANG ? sys(SYS_wait4, pid, status, options, usage) : blocking_point(SYS_wait4, pid, status, options, usage));
 }
 
 } // namespace gmp
@@ -60,7 +58,7 @@ GMP_ALIAS(__wait, wait);
 GMP_HOOK int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
   if (native()) return REAL(waitid)(type, id, info, options);
   test_cancel();
-  return int(ret(blocking_sys(SYS_waitid, type, id, info, options, nullptr)));
+  return int(ret(blocking_point(SYS_waitid, type, id, info, options, nullptr)));
 }
 
 // libc's insides clone with the parent's memory and call no hooks; the parent sleeps until the exec, the P does not.

@@ -30,7 +30,7 @@ template <class Full> long polled_first(int fd, short events, Full full) {
 }
 
 long g_read(int fd, void* buf, size_t n) {
-  auto full = [&](int fd) -> long { return blocking_sys(SYS_read, fd, buf, n); };
+  auto full = [&](int fd) -> long { return blocking_point(SYS_read, fd, buf, n); };
   auto want = [&] { return n <= kMaxRw ? n : 0; };
   if (GMP_UNLIKELY(n == 0)) return full(fd); // means something different to each kind, and waits in none but inotify
   for (;;) {
@@ -54,7 +54,7 @@ long g_read(int fd, void* buf, size_t n) {
 }
 
 long g_readv(int fd, const iovec* iov, int cnt) {
-  auto full = [&](int fd) -> long { return blocking_sys(SYS_readv, fd, iov, cnt); };
+  auto full = [&](int fd) -> long { return blocking_point(SYS_readv, fd, iov, cnt); };
   // Read by us only after the kernel has: a bad pointer is its EFAULT.
   auto want = [&] { return iov_total(iov, cnt) < kMaxRw ? iov_total(iov, cnt) : 0; };
   for (;;) {
@@ -88,7 +88,7 @@ long g_write(int fd, const void* buf, size_t n) {
   const size_t most = n < kMaxRw ? n : kMaxRw;
   auto total = [&] { return most; };
   auto rest = [&](size_t done) { return done ? most - done : n; };
-  auto full = [&](int fd, size_t done) -> long { return blocking_sys(SYS_write, fd, p + done, rest(done)); };
+  auto full = [&](int fd, size_t done) -> long { return blocking_point(SYS_write, fd, p + done, rest(done)); };
   for (;;) {
     Kind k = fd_kind(fd);
     long r;
@@ -130,10 +130,10 @@ struct IovAt {
 long g_writev(int fd, const iovec* iov, int cnt) {
   auto total = [&] { return iov_total(iov, cnt); };
   auto full = [&](int fd, size_t done) -> long {
-    if (!done) return blocking_sys(SYS_writev, fd, iov, cnt);
+    if (!done) return blocking_point(SYS_writev, fd, iov, cnt);
     IovAt at(iov, cnt, done);
-    if (at.into) return blocking_sys(SYS_write, fd, static_cast<char*>(at.v->iov_base) + at.into, at.v->iov_len - at.into);
-    return blocking_sys(SYS_writev, fd, at.v, at.n);
+    if (at.into) return blocking_point(SYS_write, fd, static_cast<char*>(at.v->iov_base) + at.into, at.v->iov_len - at.into);
+    return blocking_point(SYS_writev, fd, at.v, at.n);
   };
   bool no_nowait = false;
   for (;;) {

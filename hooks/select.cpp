@@ -21,7 +21,7 @@ long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int6
       if (ns < 0) ns = 0;
       if (deadline != kNoDeadline) t = {ns / 1000000000, ns % 1000000000};
     }
-    return blocking_sys(SYS_pselect6, n, r, w, e, left ? &t : nullptr, nullptr);
+    return blocking_point_once(SYS_pselect6, n, r, w, e, left ? &t : nullptr, nullptr);
   };
   if (n < 0 || n > FD_SETSIZE) return full();
   const size_t bytes = size_t(n + 63) / 64 * 8;

@@ -20,7 +20,7 @@ void call(int sig, siginfo_t* info, void* context) {
   Handler h = d.handler.load(std::memory_order_acquire);
   int keep = errno;
   if (d.flags.load(std::memory_order_relaxed) & SA_SIGINFO) h(sig, info, context);
-  else reinterpret_cast<void (*)(int)>(h)(sig);
+  else reinterpret_cast<void (*)(int)>(reinterpret_cast<void*>(h))(sig);
   errno = keep;
 }
 

@@ -8,26 +8,27 @@ static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* time
   test_cancel();
   uint64_t want = bits(set) & ~kLibcSignals;
   siginfo_t scratch;
-  if (int sig = take_pending(want, info ? info : &scratch)) return sig;
-  enter_syscall_block();
-  long r = sys(SYS_rt_sigtimedwait, &want, info, timeout, 8);
-  exit_syscall();
-  test_cancel();
-  return r;
+  for (;;) {
+    if (int sig = take_pending(want, info ? info : &scratch)) return sig;
+    long r = interruptible_sys(true, SYS_rt_sigtimedwait, &want, info, timeout, 8);
+    if (r < 0) test_cancel();
+    if (r != kStopped) return r;
+    if (!(pending_set() & want) && after_interrupt(false) == After::Eintr) return -EINTR;
+  }
 }
 
 static long suspend(uint64_t mask) {
   test_cancel();
   mask &= ~kUnblockable;
-  if (pending_set() & ~mask) {
-    run_pending_signals();
-    return -EINTR;
+  for (;;) {
+    if (pending_set() & ~mask) {
+      run_pending_signals();
+      return -EINTR;
+    }
+    long r = interruptible_sys(true, SYS_rt_sigsuspend, &mask, 8);
+    test_cancel();
+    if (r != kStopped) return r;
   }
-  enter_syscall_block();
-  long r = sys(SYS_rt_sigsuspend, &mask, 8);
-  exit_syscall();
-  test_cancel();
-  return r;
 }
 
 } // namespace gmp

@@ -21,7 +21,7 @@ int sleep_on(clockid_t clock, int flags, const timespec* time, timespec* left) {
   test_cancel();
   if (!getg() || !served(clock)) {
     if (clock == CLOCK_THREAD_CPUTIME_ID) return EINVAL; // libc's rule: nobody could wake up from it
-    return int(-blocking_sys(SYS_clock_nanosleep, clock, flags, time, left));
+    return int(-blocking_point_once(SYS_clock_nanosleep, clock, flags, time, left));
   }
   if (!time) return EFAULT;
   if (time->tv_sec < 0) return EINVAL; // also where deadline_from would take it for long ago

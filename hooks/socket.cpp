@@ -60,7 +60,7 @@ static bool waits_for_all(int fd, int flags) {
 }
 
 long g_recvfrom(int fd, void* buf, size_t n, int flags, sockaddr* addr, socklen_t* len) {
-  auto full = [&](int fd) -> long { return blocking_sys(SYS_recvfrom, fd, buf, n, flags, addr, len); };
+  auto full = [&](int fd) -> long { return blocking_point(SYS_recvfrom, fd, buf, n, flags, addr, len); };
   if (GMP_UNLIKELY(flags & (MSG_OOB | MSG_ERRQUEUE | MSG_DONTWAIT))) return sys(SYS_recvfrom, fd, buf, n, flags, addr, len);
   if (GMP_UNLIKELY(waits_for_all(fd, flags)) && n > 1) {
     const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
@@ -68,7 +68,7 @@ long g_recvfrom(int fd, void* buf, size_t n, int flags, sockaddr* addr, socklen_
     char* p = static_cast<char*>(buf);
     return recv_all(fd, flags & MSG_PEEK, most,
                     [&](int fd, size_t done) { return sys(SYS_recvfrom, fd, p + done, most - done, f, addr, len); },
-                    [&](int fd, size_t done) { return blocking_sys(SYS_recvfrom, fd, p + done, most - done, flags, addr, len); });
+                    [&](int fd, size_t done) { return blocking_point(SYS_recvfrom, fd, p + done, most - done, flags, addr, len); });
   }
   const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
   return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { return n <= kMaxRw ? n : 0; }, [&](int fd) -> long {
@@ -100,7 +100,7 @@ static size_t msg_total(const msghdr* m) {
 static constexpr int kWindow = 32;
 
 long g_recvmsg(int fd, msghdr* m, int flags) {
-  auto full = [&](int fd) -> long { return blocking_sys(SYS_recvmsg, fd, m, flags); };
+  auto full = [&](int fd) -> long { return blocking_point(SYS_recvmsg, fd, m, flags); };
   if (GMP_UNLIKELY(flags & (MSG_OOB | MSG_ERRQUEUE | MSG_DONTWAIT))) return sys(SYS_recvmsg, fd, m, flags);
   const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
   if (GMP_UNLIKELY(waits_for_all(fd, flags))) {
@@ -129,7 +129,7 @@ long g_recvmsg(int fd, msghdr* m, int flags) {
         m->msg_flags |= rest.msg_flags;
       }
       return r;
-    }, [&](int fd, size_t done) -> long { return done ? -EAGAIN : blocking_sys(SYS_recvmsg, fd, m, flags); });
+    }, [&](int fd, size_t done) -> long { return done ? -EAGAIN : blocking_point(SYS_recvmsg, fd, m, flags); });
   }
   return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { size_t t = msg_total(m); return t < kMaxRw ? t : 0; }, [&](int fd) -> long {
     if (!readable_at_mark(fd)) return -EAGAIN;
@@ -143,7 +143,7 @@ static constexpr int kSendHandOff = MSG_ZEROCOPY | MSG_FASTOPEN;
 long g_sendto(int fd, const void* buf, size_t n, int flags, const sockaddr* addr, socklen_t len) {
   if (GMP_UNLIKELY(flags & (MSG_DONTWAIT | kSendHandOff))) {
     if (flags & MSG_DONTWAIT) return sys(SYS_sendto, fd, buf, n, flags, addr, len);
-    return blocking_sys(SYS_sendto, fd, buf, n, flags, addr, len);
+    return blocking_point(SYS_sendto, fd, buf, n, flags, addr, len);
   }
   const char* p = static_cast<const char*>(buf);
   const size_t most = std::min(n, kMaxRw);
@@ -155,7 +155,7 @@ long g_sendto(int fd, const void* buf, size_t n, int flags, const sockaddr* addr
     return sys(SYS_sendto, fd, at, left, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0), addr, len);
   }, [&](int fd, size_t done) -> long {
     auto [at, left] = call(done);
-    return blocking_sys(SYS_sendto, fd, at, left, flags | (done ? MSG_NOSIGNAL : 0), addr, len);
+    return blocking_point(SYS_sendto, fd, at, left, flags | (done ? MSG_NOSIGNAL : 0), addr, len);
   });
 }
 
@@ -175,10 +175,10 @@ static size_t control_rest(const msghdr* m, char* out, size_t room) {
 long g_sendmsg(int fd, const msghdr* m, int flags, size_t from) {
   if (GMP_UNLIKELY(flags & (MSG_DONTWAIT | kSendHandOff))) {
     if (flags & MSG_DONTWAIT) return sys(SYS_sendmsg, fd, m, flags);
-    return blocking_sys(SYS_sendmsg, fd, m, flags);
+    return blocking_point(SYS_sendmsg, fd, m, flags);
   }
   auto part = [&](int fd, size_t done, int f, bool wait) -> long {
-    if (!done) return wait ? blocking_sys(SYS_sendmsg, fd, m, f) : sys(SYS_sendmsg, fd, m, f);
+    if (!done) return wait ? blocking_point(SYS_sendmsg, fd, m, f) : sys(SYS_sendmsg, fd, m, f);
     alignas(cmsghdr) char control[256];
     iovec v[kWindow];
     msghdr rest = *m;
@@ -187,7 +187,7 @@ long g_sendmsg(int fd, const msghdr* m, int flags, size_t from) {
     rest.msg_control = control;
     rest.msg_controllen = m->msg_controllen ? control_rest(m, control, sizeof control) : 0;
     f |= MSG_NOSIGNAL;
-    return wait ? blocking_sys(SYS_sendmsg, fd, &rest, f) : sys(SYS_sendmsg, fd, &rest, f);
+    return wait ? blocking_point(SYS_sendmsg, fd, &rest, f) : sys(SYS_sendmsg, fd, &rest, f);
   };
   return send_loop(fd, true, [&] { return msg_total(m) - from; },
                    [&](int fd, size_t done) { return part(fd, from + done, flags | MSG_DONTWAIT, false); },

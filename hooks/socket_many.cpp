@@ -20,7 +20,7 @@ long g_recvmmsg(int fd, mmsghdr* vec, unsigned n, int flags, timespec* timeout) 
   FdRec* rec = fd_rec(fd);
   // Streams that wait for all, and low-water marks: message by message in the kernel, announced.
   if (!rec || (flags & MSG_WAITALL) || g_rcvlowat_used.load(std::memory_order_relaxed))
-    return blocking_sys(SYS_recvmmsg, fd, vec, n, flags, timeout);
+    return blocking_point(SYS_recvmmsg, fd, vec, n, flags, timeout);
   int64_t end = kNoDeadline;
   if (timeout) {
     if (timeout->tv_sec < 0 || uint64_t(timeout->tv_nsec) > 999999999) return -EINVAL;
@@ -42,7 +42,7 @@ long g_recvmmsg(int fd, mmsghdr* vec, unsigned n, int flags, timespec* timeout) 
       r = w.block(done > 0);
       if (r == kAgain) continue;
       if (r == kHandOff) {
-        r = blocking_sys(SYS_recvmmsg, w.fd, vec + done, n - done, flags, nullptr);
+        r = blocking_point(SYS_recvmmsg, w.fd, vec + done, n - done, flags, nullptr);
         if (r >= 0) return w.end(done + r);
       }
     }

@@ -45,7 +45,7 @@ static Thread* fill(G* g, G* creator, const ThreadSpec& spec) {
   Thread *t = thread_at(tp), *from = self();
   memset(static_cast<void*>(t), 0, sizeof *t);
   t->join.store(spec.detached ? Thread::Detached : Thread::Joinable, std::memory_order_relaxed);
-  t->tid = int(0x20000000u | (goid(g) & 0x1fffffff));
+  t->tid = gtid(g);
   if (GMP_UNLIKELY(spec.sched_set || from->sched_set)) {
     t->sched_set = true;
     t->sched_policy = spec.sched_set ? spec.sched_policy : from->sched_policy;

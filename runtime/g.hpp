@@ -52,6 +52,7 @@ struct alignas(64) G {
   std::atomic<uint8_t> sigpend;      // run_pending_signals wanted
   std::atomic<uint8_t> intr;         // interrupt() came while not waiting: the next wait ends at once
   std::atomic<GStatus> status;
+  std::atomic<uint8_t> stoppable;    // in interruptible_sys(); written by the G only
   WaitReason reason;
   G* schedlink;                      // next in whatever list owns this G
   uint64_t sigmask;                  // what the kernel shall have while this G runs

@@ -57,6 +57,9 @@ extern thread_local G* t_g __attribute__((tls_model("initial-exec")));
 inline G* getg() { return t_g; }
 uintptr_t thread_pointer_of(const G*);   // the TCB address = pthread_t
 uint64_t goid(const G*);
+// What its gettid() says, unless it is main: beyond the kernel's numbers (from 2^29 on), stable, and apart from those of
+// other processes with which memory may be shared (a process-shared lock keeps its owner's).
+int gtid(const G*);
 G* main_g();                             // the adopted first thread; null before start()
 // G of a pthread_t, null when the handle names no G (stale or foreign). Never crashes on a stale handle.
 G* g_of_handle(uintptr_t pthread);
@@ -152,7 +155,8 @@ size_t requeue(const void* from, const void* to, size_t n_wake, size_t n_requeue
 void yield();                          // to the end of the global queue's order; foreign: sched_yield
 Wait sleep_until(int64_t deadline);    // Timeout is the normal end
 
-// Ends target's present wait (any kind) with Interrupted, if it is in one. False: it was not waiting.
+// Ends target's present wait (any kind) with Interrupted, if it is in one, or its interruptible_sys(). False: it was not
+// waiting; its next wait or interruptible call ends at once.
 bool interrupt(G* target);
 
 // ---------------------------------------------------------------- descriptors
@@ -198,6 +202,17 @@ template <class... A> inline long blocking_sys(long n, A... a) {
   exit_syscall();
   return r;
 }
+
+// The same, and interrupt() ends it: kStopped then (and nothing has happened), after which the caller looks for signals and cancellation and may
+// call again. certain: it will block, so the P goes at once. Foreign threads: plain.
+using arch::kStopped;
+long interruptible_call(bool certain, long n, long a, long b, long c, long d, long e, long f);
+template <class... A> inline long interruptible_sys(bool certain, long n, A... args) {
+  long a[6] = {(long)(args)...};
+  return interruptible_call(certain, n, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+// libc's cancellation signal is what ends those calls; libc sets its own handler at the first pthread_cancel, so this comes after it again.
+void stop_signal_install();
 
 // ---------------------------------------------------------------- signals
 // True when the calling context (a signal handler's) interrupted a G in program code or a foreign thread, so that the program's

@@ -101,10 +101,11 @@ G* spawn_prepare(const SpawnOpts& o, int* err) {
   g->wait.store(waitword::Running, std::memory_order_relaxed);
   g->in_rt.store(1, std::memory_order_relaxed); // until g_start
   g->intr.store(0, std::memory_order_relaxed);
+  g->stoppable.store(0, std::memory_order_relaxed);
   g->sigpend.store(0, std::memory_order_relaxed);
   g->name[0] = 0;
   g->sigmask = t_g ? t_g->sigmask : 0;
-  set_tcb_tid(g->tp, int(0x20000000 | (id & 0x1fffffff)));
+  set_tcb_tid(g->tp, gtid(g));
   register_tcb(g->tp, true);
   return g;
 }
@@ -166,6 +167,7 @@ long g_count() { return sched.ng.load(std::memory_order_relaxed); }
 
 uintptr_t thread_pointer_of(const G* g) { return g->tp; }
 uint64_t goid(const G* g) { return g->goid; }
+int gtid(const G* g) { return int(0x20000000u | ((sched.tid_base + g->goid) & 0x1fffffff)); }
 G* main_g() { return g_main.tp ? &g_main : nullptr; }
 G* g_of_handle(uintptr_t t) {
   if (!t || (t & 7) || !registered(t)) return nullptr;

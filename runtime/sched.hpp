@@ -25,6 +25,7 @@ struct Sched {
   RtMutex reap_lock;       // held by sysmon while it reads records of Gs, by the reaper while it unmaps one
   G* allg;
   // netpoll: 0 while an M blocks in it, else when it was last polled (nanotime).
+  uint32_t tid_base; // gtid()
   std::atomic<int64_t> lastpoll;
   std::atomic<int64_t> polluntil;
   std::atomic<uint64_t> lastpoll_tsc;
@@ -110,6 +111,7 @@ void stack_trim(G*);                      // give stack pages back
 bool registered(uintptr_t tcb);
 G* g_beside(uintptr_t tcb);
 void register_tcb(uintptr_t tcb, bool on);
+bool stop_syscall_of(G*); // interrupts the kernel thread on which g sits in interruptible_sys()
 void set_tcb_tid(uintptr_t tcb, int tid);
 int tcb_tid(uintptr_t tcb);
 

@@ -104,6 +104,8 @@ static bool build(const char** why) {
     p->status.store(PStatus::Idle);
   }
   sched.lastpoll.store(nanotime());
+  sched.tid_base = uint32_t(sys(SYS_getpid)) * 2654435761u >> 3;
+  stop_signal_install();
 
   // The calling thread becomes the main G on M 0; M 0's g0 is a shell, since main's TCB goes with main.
   G* shell = new_shell(64 << 10, kPage, nullptr);

@@ -133,6 +133,48 @@ void enter_syscall_block() {
   leave_rt(g, 0);
 }
 
+// ---------------------------------------------------------------- calls that interrupt() ends
+
+constexpr int kStopSignal = 32; // libc's SIGCANCEL: no program blocks or uses it
+
+static arch::KernelAction g_libc_stop; // what libc does with it: cancellation of threads that are no Gs
+
+static void on_stop(int sig, void* info, void* context) {
+  if (t_m || getg()) return arch::stop_call(context);
+  auto h = reinterpret_cast<void (*)(int, void*, void*)>(g_libc_stop.handler);
+  if (uintptr_t(h) > 1) h(sig, info, context);
+}
+
+void stop_signal_install() {
+  arch::KernelAction was{}, ours = arch::kernel_action(on_stop, 4 /*SA_SIGINFO*/ | 0x10000000 /*SA_RESTART*/);
+  sys(SYS_rt_sigaction, kStopSignal, 0, &was, 8);
+  if (was.handler == ours.handler) return;
+  g_libc_stop = was;
+  sys(SYS_rt_sigaction, kStopSignal, &ours, 0, 8);
+}
+
+// Pairing: stoppable = 1 [fence] look at intr (in gmp_syscall_unless) against interrupt()'s intr = 1 [fence] look at stoppable.
+// Whatever the second one sees it signals the kernel thread, whose handler asks where it stands.
+long interruptible_call(bool certain, long n, long a, long b, long c, long d, long e, long f) {
+  G* g = getg();
+  if (!g) return sys(n, a, b, c, d, e, f);
+  certain ? enter_syscall_block() : enter_syscall();
+  g->stoppable.store(1, std::memory_order_relaxed);
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  long r = arch::gmp_syscall_unless(&g->intr, n, a, b, c, d, e, f);
+  g->stoppable.store(0, std::memory_order_relaxed);
+  exit_syscall();
+  // A full barrier before the caller looks at what the interrupt was for, as in park().
+  if (r == kStopped) g->intr.exchange(0, std::memory_order_seq_cst);
+  return r;
+}
+
+// A stray one (the call has ended meanwhile) is ignored by the handler, and restarts what it interrupts.
+bool stop_syscall_of(G* g) {
+  int tid = kernel_tid_of(g);
+  return tid && sys(SYS_tgkill, sys(SYS_getpid), tid, kStopSignal) == 0;
+}
+
 // ---------------------------------------------------------------- signals
 
 bool signal_context_ok() {

@@ -99,7 +99,8 @@ bool interrupt(G* g) {
   RtScope rt;
   g->intr.store(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  return claim_and_ready(g, Wait::Interrupted);
+  if (claim_and_ready(g, Wait::Interrupted)) return true;
+  return g->stoppable.load(std::memory_order_seq_cst) && stop_syscall_of(g);
 }
 
 } // namespace gmp

@@ -1,7 +1,10 @@
 #include "runtime/arch/x86_64/arch.hpp"
 #include <asm/prctl.h>
+#include <cerrno>
+#include <csignal>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
+#include <ucontext.h>
 
 namespace gmp::arch {
 
@@ -10,5 +13,61 @@ bool has_fsgsbase;
 void arch_init() { has_fsgsbase = (getauxval(AT_HWCAP2) & 2) != 0; }
 
 void set_thread_pointer_slow(uintptr_t v) { syscall6(SYS_arch_prctl, ARCH_SET_FS, long(v)); }
+
+extern "C" {
+extern const char gmp_unless_look[], gmp_unless_done[], gmp_unless_stopped[];
+void gmp_sigreturn();
+}
+asm(R"(
+  .text
+  .p2align 4
+  .globl gmp_syscall_unless
+  .hidden gmp_syscall_unless
+  .type gmp_syscall_unless, @function
+gmp_syscall_unless:
+  .cfi_startproc
+  mov %rdi, %r11
+  mov %rsi, %rax
+  mov %rdx, %rdi
+  mov %rcx, %rsi
+  mov %r8, %rdx
+  mov %r9, %r10
+  mov 8(%rsp), %r8
+  mov 16(%rsp), %r9
+  .hidden gmp_unless_look, gmp_unless_done, gmp_unless_stopped
+  .globl gmp_unless_look, gmp_unless_done, gmp_unless_stopped
+gmp_unless_look:
+  cmpb $0, (%r11)
+  jne gmp_unless_stopped
+  syscall
+gmp_unless_done:
+  ret
+gmp_unless_stopped:
+  mov $-512, %rax
+  ret
+  .cfi_endproc
+  .size gmp_syscall_unless, . - gmp_syscall_unless
+
+  .globl gmp_sigreturn
+  .hidden gmp_sigreturn
+  .type gmp_sigreturn, @function
+  nop
+gmp_sigreturn:
+  mov $15, %eax
+  syscall
+  .size gmp_sigreturn, . - gmp_sigreturn
+)");
+
+void stop_call(void* context) {
+  auto& r = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  auto pc = reinterpret_cast<const char*>(r[REG_RIP]);
+  // Before the call, or put back to its instruction to be restarted; or just after it.
+  bool in = pc >= gmp_unless_look && pc < gmp_unless_done;
+  if (in || (pc == gmp_unless_done && r[REG_RAX] == -EINTR)) r[REG_RIP] = reinterpret_cast<greg_t>(gmp_unless_stopped);
+}
+
+KernelAction kernel_action(void (*handler)(int, void*, void*), unsigned long flags) {
+  return {reinterpret_cast<void*>(handler), flags | 0x04000000 /*SA_RESTORER*/, gmp_sigreturn, 0};
+}
 
 } // namespace gmp::arch

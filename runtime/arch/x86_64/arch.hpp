@@ -18,6 +18,17 @@ inline long syscall6(long n, long a = 0, long b = 0, long c = 0, long d = 0, lon
   return r;
 }
 
+// The same, unless *stop is set, up to the very instruction: kStopped then. Against a signal handler that calls stop_call() on its
+// context there is no instant between the look at *stop and the sleep: a call that has not begun, is about to be restarted or has
+// just ended with EINTR ends with kStopped. -512 is ERESTARTSYS, which the kernel shows to no program.
+inline constexpr long kStopped = -512;
+extern "C" long gmp_syscall_unless(const void* stop, long n, long a, long b, long c, long d, long e, long f);
+// In a signal handler: makes the interrupted gmp_syscall_unless(), if it was in one, end.
+void stop_call(void* ucontext);
+// What the kernel's sigaction takes with a handler: flags and code to return through.
+struct KernelAction { void* handler; unsigned long flags; void (*restorer)(); uint64_t mask; };
+KernelAction kernel_action(void (*handler)(int, void*, void*), unsigned long flags);
+
 // The first word of the TCB points to itself, so reading it needs no special instruction.
 inline uintptr_t thread_pointer() {
   uintptr_t v;
