@@ -129,8 +129,8 @@ struct alignas(64) P {
   TimerHeap timers;
   long parks, steals;                // statistics, owner only
   // sysmon's memory
-  uint32_t seen_sched, seen_sys;
-  int64_t seen_sched_at, seen_sys_at;
+  uint32_t seen_sched, seen_sys, seen_cpu_tick;
+  int64_t seen_sched_at, seen_sys_at, seen_cpu;
   std::atomic<G*> runq[kRunq];
 };
 

@@ -232,20 +232,23 @@ void ready(G* g, bool next) {
   else p->lazy.store(true, std::memory_order_relaxed);
 }
 
+// First come, first served: behind what waits in the global queue, and a list that does not fit would push the oldest there. (With events of
+// the network put into the local queue while others wait in the global one, an echo server with 1,000 connections had a p99 four
+// times the native one: the local queue never ran dry.)
 void ready_list(GList& l) {
   if (!l.head) return;
   P* p = cur_p();
-  if (!p) {
-    {
-      Locked k(sched.lock);
-      for (G* g = l.head; g; g = g->schedlink) g->status.store(GStatus::Runnable, std::memory_order_relaxed);
-      sched.runq.append(l);
-      sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
-    }
-    wakep();
+  if (p && sched.runqsize.load(std::memory_order_relaxed) == 0 && runq::length(p) + size_t(l.n) <= kRunq) {
+    while (G* g = l.pop()) ready(g, false);
     return;
   }
-  while (G* g = l.pop()) ready(g, false);
+  {
+    Locked k(sched.lock);
+    for (G* g = l.head; g; g = g->schedlink) g->status.store(GStatus::Runnable, std::memory_order_relaxed);
+    sched.runq.append(l);
+    sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
+  }
+  wakep();
 }
 
 // ---------------------------------------------------------------- finding work

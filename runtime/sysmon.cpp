@@ -1,6 +1,6 @@
 // sysmon: a thread without a P that keeps the others honest. It
 //   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
-//   * robs Ms whose G runs or blocks unannounced for 10 ms while there is other work (syscall.cpp has the protocol),
+//   * robs Ms whose G blocks unannounced, or computes for 10 ms, while there is other work (syscall.cpp has the protocol),
 //   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms, prints schedtrace.
 // It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (10 ms when all Ps are idle), and for
 // as long as nothing happens once all have been idle for 50 ms.
@@ -46,6 +46,14 @@ static bool rob(P* p, M* m) {
   unannounced_seen(m);
   handoffp(p);
   return true;
+}
+
+// What m has used of a processor; where the kernel does not say, the time of day does.
+static int64_t cpu_time(M* m) {
+  timespec t;
+  long clock = long(~unsigned(m->tid)) << 3 | 6; // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
+  if (sys(SYS_clock_gettime, int(clock), &t) < 0) return nanotime();
+  return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
 // An armed timer that no sleeping poller watches (one does when lastpoll is 0) and that a P standing still won't look at.
@@ -100,8 +108,15 @@ static bool retake(int64_t now) {
         if (rob(p, m)) did = true;
         continue;
       }
-      if (held < 10000000) continue;
-      if (m && other_work(p) && rob(p, m)) did = true;
+      if (!m || held < 4000000 || !other_work(p)) continue;
+      // Time on a processor is what counts: with more Ms than free processors, robbing one that the kernel has not let run would
+      // only add a kernel thread that waits for the same.
+      if (p->seen_cpu_tick != p->schedtick) {
+        p->seen_cpu_tick = p->schedtick;
+        p->seen_cpu = cpu_time(m);
+      }
+      if (held < 10000000 || (cpu_time(m) - p->seen_cpu < 5000000 && !in_kernel(m))) continue;
+      if (rob(p, m)) did = true;
       p->seen_sched_at = now;
     }
   }

@@ -240,10 +240,16 @@ CASE(stop_tokens) {
     std::vector<std::jthread> threads;
     for (int i = 0; i < 20; i++)
       threads.emplace_back([&](std::stop_token token) {
-        std::stop_callback callback(token, [&] { called++; });
+        std::atomic<bool> told{false};
+        std::stop_callback callback(token, [&] {
+          called++;
+          told = true;
+          told.notify_one();
+        });
         std::unique_lock lock(m);
         CHECK(!cv.wait(lock, token, [] { return false; }));
         stopped++;
+        told.wait(false); // the wait's own callback comes first: leaving now could take this one back before it is called
       });
     std::this_thread::sleep_for(5ms);
     for (auto& t : threads) t.request_stop();
