@@ -57,7 +57,10 @@ G* globrunqget(P* p, int max) {
   if (take > long(kRunq) / 2) take = kRunq / 2;
   if (take > n) take = n;
   G* g = sched.runq.pop();
-  for (long i = 1; i < take && runq::has_room(p); i++) runq::put_local(p, sched.runq.pop());
+  for (long i = 1; i < take && runq::has_room(p); i++) {
+    if (sched.runq.head) __builtin_prefetch(sched.runq.head->schedlink); // the list's next but one
+    runq::put_local(p, sched.runq.pop());
+  }
   sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
   return g;
 }
@@ -449,6 +452,7 @@ void switch_out(G* g, bool (*after)(M*, G*)) {
     return;
   }
   GMP_ASSERT(next != g);
+  runq::prefetch(p);
   p->schedtick = tick + 1;
   p->lazy.store(!runq::ring_empty(p), std::memory_order_relaxed);
   next->status.store(GStatus::Running, std::memory_order_relaxed);
