@@ -10,7 +10,7 @@ struct Slot {
   uint32_t refs; // 0: free
 };
 constexpr int kSlots = 256;
-constinit Slot g_slots[kSlots];
+constinit Slot g_slots[kSlots]{};
 constinit std::atomic<bool> g_lock{false};
 
 // Held for a few loads and stores, and by a closer for one fcntl; nothing in between waits.
@@ -47,7 +47,7 @@ void fd_keep_slow(int fd, FdRec* r) {
   uint64_t w = r->waiters.load(std::memory_order_relaxed);
   while (!r->waiters.compare_exchange_weak(w, ((w >> 32) + 1) << 32, std::memory_order_acq_rel)) {}
   if (uint32_t(w)) {
-    *s = {fd, hidden, uint32_t(w >> 32), g_fds[hidden].state.load(std::memory_order_relaxed) & FdRec::kGenMask, uint32_t(w)};
+    *s = {fd, hidden, uint32_t(w >> 32), g_fd_table.rec[hidden].state.load(std::memory_order_relaxed) & FdRec::kGenMask, uint32_t(w)};
     hidden = -1;
   }
   unlock();
@@ -69,7 +69,7 @@ void fd_keep_drop(int slot) {
   g_slots[slot].refs--;
   unlock();
   // Closed by the program meanwhile (closefrom)? Then the number is no longer ours.
-  if (s.refs == 1 && (g_fds[s.hidden].state.load(std::memory_order_acquire) & FdRec::kGenMask) == s.hidden_gen) hook_close(s.hidden);
+  if (s.refs == 1 && (g_fd_table.rec[s.hidden].state.load(std::memory_order_acquire) & FdRec::kGenMask) == s.hidden_gen) hook_close(s.hidden);
 }
 
 void fd_keep_reset() {

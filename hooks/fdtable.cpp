@@ -11,7 +11,7 @@
 
 namespace gmp {
 
-alignas(kPage) constinit FdRec g_fds[kFdMax];
+constinit FdTable g_fd_table;
 constinit std::atomic<uint32_t> g_fd_epoch{1};
 constinit std::atomic<bool> g_short_read_lies{false};
 constinit std::atomic<bool> g_rcvlowat_used{false};
@@ -151,7 +151,7 @@ void fd_closed(int fd, uint32_t token) {
 void fds_closed_range(unsigned first, unsigned last, bool before) {
   unsigned end = unsigned(g_fd_high.load(std::memory_order_relaxed) + 1);
   for (unsigned fd = first; fd < end && fd <= last; fd++) {
-    uint32_t s = g_fds[fd].state.load(std::memory_order_relaxed);
+    uint32_t s = g_fd_table.rec[fd].state.load(std::memory_order_relaxed);
     if (before || (s & (FdRec::kPolled | FdRec::kKindMask))) fd_closing(int(fd));
   }
 }
@@ -229,7 +229,7 @@ long hook_close(int fd) {
 
 void fd_reset_in_child() {
   // Private anonymous memory: the pages read as zero again. The alignment keeps neighbours out of it.
-  sys(SYS_madvise, &g_fds[0], sizeof g_fds, MADV_DONTNEED);
+  sys(SYS_madvise, &g_fd_table, sizeof g_fd_table, MADV_DONTNEED);
   g_fd_high.store(-1, std::memory_order_relaxed);
   fd_keep_reset();
 }

@@ -48,12 +48,17 @@ static_assert(sizeof(FdRec) == 32);
 // Lies in .bss: 32 MB of addresses of which only what is touched costs anything, and no start-up step that a hook in another
 // library's constructor could precede. Numbers beyond it are handed off (fs.nr_open is 1,048,576 unless raised).
 inline constexpr int kFdMax = 1 << 20;
-extern FdRec g_fds[kFdMax];
+union alignas(kPage) FdTable {
+  unsigned char zeros[sizeof(FdRec) * kFdMax]; // what it is at first: clang can't evaluate a million constructors
+  FdRec rec[kFdMax];
+  constexpr FdTable() : zeros{} {}
+};
+extern FdTable g_fd_table;
 extern std::atomic<uint32_t> g_fd_epoch; // 1 .. 2^24-1
 extern std::atomic<bool> g_short_read_lies; // a kTLS socket or packet pipe exists: known_empty is off
 extern std::atomic<bool> g_rcvlowat_used;
 
-inline FdRec* fd_rec(int fd) { return GMP_LIKELY(unsigned(fd) < unsigned(kFdMax)) ? &g_fds[fd] : nullptr; }
+inline FdRec* fd_rec(int fd) { return GMP_LIKELY(unsigned(fd) < unsigned(kFdMax)) ? &g_fd_table.rec[fd] : nullptr; }
 
 // The calling G for the purposes of I/O: null in a vfork child, which shares memory with a parent that is asleep in the
 // middle of its G: there everything goes straight to the kernel and touches no table.

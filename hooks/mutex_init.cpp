@@ -75,7 +75,9 @@ GMP_HOOK int pthread_mutex_setprioceiling(pthread_mutex_t* m, int ceiling, int* 
   bool held = m->__data.__owner == mutex_self() && (kind & kMutexType) == PTHREAD_MUTEX_RECURSIVE;
   if (m->__data.__owner == mutex_self() && (kind & kMutexType) == PTHREAD_MUTEX_ERRORCHECK) return EDEADLK;
   if (!held) mutex_acquire(m, nullptr);
-  if (old) *old = m->__data.__spins;
+  int* was = old;
+  asm("" : "+r"(was)); // the header says nonnull; libc takes null
+  if (was) *was = m->__data.__spins;
   m->__data.__spins = short(ceiling);
   if (!held) mutex_release(m);
   return 0;

@@ -10,10 +10,11 @@ namespace gmp {
 
 namespace {
 
-struct {
+struct Pending {
   std::atomic<uint64_t> set;
   siginfo_t info[kSignals + 1];
-} g_pending;
+};
+constinit Pending g_pending{};
 
 void call(int sig, siginfo_t* info, void* context) {
   Disposition& d = g_disposition[sig];

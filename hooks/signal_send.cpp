@@ -42,7 +42,7 @@ GMP_HOOK int raise(int sig) noexcept {
 }
 GMP_ALIAS(gsignal, raise);
 
-GMP_HOOK int tgkill(pid_t pid, pid_t tid, int sig) noexcept {
+GMP_HOOK int tgkill(pid_t pid, pid_t tid, int sig) {
   if (native() || !getg() || tid < 0x20000000) return REAL(tgkill)(pid, tid, sig);
   if (pid != sys(SYS_getpid)) return int(ret(-ESRCH));
   return int(ret(tid == self_tid() ? to_self(sig) : sys(SYS_kill, pid, sig)));

@@ -27,11 +27,16 @@ struct Bucket {
 };
 
 constexpr unsigned kBits = 16;
-alignas(kPage) Bucket table[1u << kBits];
+union alignas(kPage) Table {
+  unsigned char zeros[sizeof(Bucket) << kBits]; // what it is at first: constructors at run time would touch it all
+  Bucket bucket[1u << kBits];
+  constexpr Table() : zeros{} {}
+};
+constinit Table table;
 static_assert(sizeof table % kPage == 0); // lot_forget_all drops whole pages
 
 Bucket* bucket_of(const void* key) {
-  return &table[(uintptr_t(key) >> 2) * 0x9e3779b97f4a7c15ull >> (64 - kBits)];
+  return &table.bucket[(uintptr_t(key) >> 2) * 0x9e3779b97f4a7c15ull >> (64 - kBits)];
 }
 
 void push(Bucket* b, Waiter* w) {
@@ -92,7 +97,7 @@ Bucket* lock_bucket_of(Waiter* w) { // follows a requeue
 
 } // namespace
 
-void lot_forget_all() { sys(SYS_madvise, table, sizeof table, 4 /*MADV_DONTNEED*/); }
+void lot_forget_all() { sys(SYS_madvise, &table, sizeof table, 4 /*MADV_DONTNEED*/); }
 
 Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep, FnRef<void(const void*, bool)> timed_out,
              const WaitOpts& o) {

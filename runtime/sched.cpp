@@ -27,7 +27,7 @@
 
 namespace gmp {
 
-Sched sched;
+constinit Sched sched{};
 
 uint32_t fastrand() {
   M* m = cur_m();

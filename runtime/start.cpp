@@ -10,7 +10,7 @@ namespace gmp {
 
 std::atomic<Mode> g_mode{Mode::Unstarted};
 Config g_config;
-G g_main;
+constinit G g_main{};
 bool g_no_membarrier;
 
 void tcb_unregister_rseq(uintptr_t tcb);

@@ -92,3 +92,9 @@ kernel_threads() {
   ! grep -q TEXTREL <<<"$output"
   grep -E 'GNU_STACK' <<<"$output" | grep -qv 'RWE'
 }
+# A hook may run in another library's constructor: all state must be there before any code of ours has run.
+@test "no constructors at run time but the one that starts" {
+  run bash -c "nm '$library' | grep _GLOBAL__sub_I | grep -v eh_alloc"
+  echo "initialised at run time: $output"
+  [ -z "$output" ]
+}
