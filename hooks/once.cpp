@@ -9,6 +9,14 @@ namespace gmp {
 
 GMP_REAL(pthread_once);
 
+// pthread.h keeps them from C++ (C's pthread_cleanup_push is made of them).
+extern "C" {
+void __pthread_register_cancel(__pthread_unwind_buf_t*);
+void __pthread_unregister_cancel(__pthread_unwind_buf_t*);
+[[noreturn]] void __pthread_unwind_next(__pthread_unwind_buf_t*);
+int gmp_setjmp(__pthread_unwind_buf_t*, int) __asm__("__sigsetjmp") __attribute__((returns_twice));
+}
+
 using Control = std::atomic<int>;
 static_assert(sizeof(Control) == sizeof(pthread_once_t) && sizeof(Control) == sizeof(once_flag));
 
@@ -38,6 +46,7 @@ static void finish(Control* control, int value) {
 struct Running {
   Control* control;
   Running* outer;
+  __pthread_unwind_buf_t* libc;
 };
 static thread_local constinit Running* t_running __attribute__((tls_model("initial-exec"))) = nullptr;
 
@@ -48,6 +57,7 @@ extern "C" __attribute__((visibility("hidden"), used)) _Unwind_Reason_Code gmp_o
   if ((actions & _UA_CLEANUP_PHASE) && t_running) {
     Running* left = t_running;
     t_running = left->outer;
+    if (!(actions & _UA_FORCE_UNWIND)) __pthread_unregister_cancel(left->libc); // an exception, which libc knows nothing of
     finish(left->control, 0);
   }
   return _URC_CONTINUE_UNWIND;
@@ -67,10 +77,21 @@ static GMP_NOINLINE int once_slow(Control* control, void (*init)()) {
     }
     if (control->compare_exchange_weak(seen, now, std::memory_order_acquire, std::memory_order_acquire)) break;
   }
-  Running me{control, t_running};
+  __pthread_unwind_buf_t libc;
+  Running me{control, t_running, &libc};
+  // Without unwind tables in the init routine libc's list of handlers is all there is.
+  if (gmp_setjmp(&libc, 0)) {
+    if (t_running == &me) { // else the personality was there
+      t_running = me.outer;
+      finish(me.control, 0);
+    }
+    __pthread_unwind_next(&libc);
+  }
+  __pthread_register_cancel(&libc);
   t_running = &me;
   gmp_once_call(init);
   t_running = me.outer;
+  __pthread_unregister_cancel(&libc);
   finish(control, kDone);
   return 0;
 }

@@ -84,6 +84,7 @@ void thread_in_child() {
   Thread* t = self();
   t->tid = 0;
   t->sched_set = t->affinity_set = false;
+  t->robust_held = nullptr; // the parent holds them; the memory may go
 }
 
 } // namespace gmp

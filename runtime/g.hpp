@@ -76,6 +76,7 @@ struct alignas(64) G {
   size_t map_len;
   char* stack_lo;                    // usable stack
   size_t stack_size, guard_size;
+  size_t asked_size;                 // of the stack, by the program: what it is told (the rest is slack for a signal frame)
   char* stack_top;                   // where the first frame goes
   bool user_stack, dirty_stack;
   char name[16];

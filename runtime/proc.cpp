@@ -96,6 +96,7 @@ G* spawn_prepare(const SpawnOpts& o, int* err) {
     g->stack_size = o.stack_size;
     g->stack_top = reinterpret_cast<char*>((uintptr_t(o.stack_addr) + o.stack_size) & ~63ul);
   }
+  g->asked_size = o.stack_size;
   g->goid = id;
   g->m = nullptr;
   g->wait.store(waitword::Running, std::memory_order_relaxed);

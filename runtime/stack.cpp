@@ -90,7 +90,8 @@ size_t default_stack_size() {
 
 StackBounds stack_bounds(const G* g) {
   if (!g->map) return {nullptr, 0, 0};
-  return {g->stack_lo, g->stack_size, g->guard_size};
+  size_t size = g->asked_size < g->stack_size ? g->asked_size : g->stack_size;
+  return {g->stack_lo + (g->stack_size - size), size, g->guard_size};
 }
 
 } // namespace gmp
