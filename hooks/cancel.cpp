@@ -3,6 +3,7 @@
 // cancellation point of libc, hooked or not. Hooked here is only the request, because libc would send it to a kernel thread by a G's tid.
 #include "hooks/thread.hpp"
 #include "hooks/thread_libc.hpp"
+#include <gnu/libc-version.h>
 
 namespace gmp {
 
@@ -41,6 +42,24 @@ void test_cancel() {
   if (GMP_UNLIKELY(cancel_pending())) pthread_testcancel();
 }
 
+bool cancel_async_pending() {
+  return cancel_pending() && (cancel_word(arch::thread_pointer())->load(std::memory_order_relaxed) & g_libc_thread.cancel_async);
+}
+
+// Since 2.41 libc does not mark its cancellable system calls in the word: its handler looks where the thread stands.
+static bool libc_looks_at_pc() {
+  const char* v = gnu_get_libc_version(); // "2.36"
+  return v[0] == '2' && v[1] == '.' && (v[2] > '4' || (v[2] == '4' && v[3] >= '1'));
+}
+
+static void stopped_in_program(int sig, void* info, void* context, void* libc_handler) {
+  if (!cancel_pending()) return;
+  if (cancel_async_pending()) pthread_testcancel(); // does not come back
+  if (uintptr_t(libc_handler) > 1) reinterpret_cast<void (*)(int, void*, void*)>(libc_handler)(sig, info, context);
+}
+
+void cancel_start() { g_stopped_in_program = stopped_in_program; }
+
 bool cancel_requested(pthread_t t) {
   uint32_t bits = g_cancelled.load(std::memory_order_relaxed);
   return bits && (cancel_word(uintptr_t(t))->load(std::memory_order_relaxed) & bits);
@@ -50,7 +69,7 @@ bool cancel_requested(pthread_t t) {
 
 using namespace gmp;
 
-// 0 for threads that have ended, as libc says it. An asynchronous cancellation acts when the thread next waits or tests.
+// 0 for threads that have ended, as libc says it.
 GMP_HOOK int pthread_cancel(pthread_t t) {
   if (native()) return REAL(pthread_cancel)(t);
   uint32_t bits = cancelled_bits();
@@ -59,6 +78,8 @@ GMP_HOOK int pthread_cancel(pthread_t t) {
   if (!g || thread_at(t)->life.load(std::memory_order_relaxed) == Thread::Dead) return 0;
   // Before the interrupt, which is ordered: a target that goes to wait later sees either.
   uint32_t old = cancel_word(uintptr_t(t))->fetch_or(bits, std::memory_order_seq_cst);
-  if ((old & bits) != bits && !(old & g_libc_thread.cancel_disabled)) interrupt(g);
+  if ((old & bits) == bits || (old & g_libc_thread.cancel_disabled) || interrupt(g)) return 0;
+  // In program code that may be left anywhere, or in a system call inside libc (fgets, getaddrinfo).
+  if ((old & g_libc_thread.cancel_async) || libc_looks_at_pc()) stop_running(g);
   return 0;
 }

@@ -95,6 +95,7 @@ void run_pending_signals() {
     t->handler_ran = true;
     if (!(flags & SA_RESTART)) t->handler_no_restart = true;
   }
+  if (GMP_UNLIKELY(cancel_async_pending())) test_cancel();
 }
 
 After after_interrupt(bool restartable, bool cancellation_point) {
@@ -102,9 +103,9 @@ After after_interrupt(bool restartable, bool cancellation_point) {
   Thread* t = self();
   bool ran = t->handler_ran, hard = t->handler_no_restart;
   t->handler_ran = t->handler_no_restart = false;
-  if (cancellation_point) test_cancel();
-  // Foreign threads: a handler ran in the kernel's way, and only it knows the action; the wait goes on, which is always allowed
-  // for locks.
+  if (cancellation_point || cancel_async_pending()) test_cancel();
+  // The kernel interrupts a thread that is no G only where the handler's flags say so.
+  if (!getg()) return After::Eintr;
   return ran && (!restartable || hard) ? After::Eintr : After::Retry;
 }
 

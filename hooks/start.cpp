@@ -2,5 +2,8 @@
 #include "hooks/signal.hpp"
 
 namespace gmp {
-void hooks_start() { signal_start(); }
+void hooks_start() {
+  signal_start();
+  cancel_start();
+}
 } // namespace gmp

@@ -54,6 +54,8 @@ int self_tid();
 // Is a cancellation requested that the calling thread would act on at a cancellation point? For hooks that have something to give
 // back before they call test_cancel(): it does not return then (nor does after_interrupt()), unless the thread is ending already.
 bool cancel_pending();
+bool cancel_async_pending(); // and may act anywhere
+void cancel_start();
 
 // In the child of fork, by the forking thread, after reset_in_child(): it is an ordinary kernel thread now.
 void thread_in_child();

@@ -17,6 +17,7 @@ struct LibcThread {
   uint32_t tid;             // offsets
   uint32_t cancel;          // int: state, type and requests
   uint32_t cancel_disabled; // its bit for PTHREAD_CANCEL_DISABLE
+  uint32_t cancel_async;    // for PTHREAD_CANCEL_ASYNCHRONOUS; libc sets it around its own blocking system calls too (until 2.40)
   uint32_t specific;        // KeyData* [32]
   uint32_t specific_used;   // bool; 0: unknown, look through all
   KeyStruct* keys;

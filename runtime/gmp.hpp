@@ -213,6 +213,10 @@ template <class... A> inline long interruptible_sys(bool certain, long n, A... a
 }
 // libc's cancellation signal is what ends those calls; libc sets its own handler at the first pthread_cancel, so this comes after it again.
 void stop_signal_install();
+// Set by hooks: the stop signal has hit program code on a G (may unwind from here), libc's own system calls included.
+extern void (*g_stopped_in_program)(int sig, void* info, void* context, void* libc_handler);
+// Sends it to g's kernel thread, if g is running on one.
+bool stop_running(G*);
 
 // ---------------------------------------------------------------- signals
 // True when the calling context (a signal handler's) interrupted a G in program code or a foreign thread, so that the program's

@@ -111,7 +111,6 @@ void stack_trim(G*);                      // give stack pages back
 bool registered(uintptr_t tcb);
 G* g_beside(uintptr_t tcb);
 void register_tcb(uintptr_t tcb, bool on);
-bool stop_syscall_of(G*); // interrupts the kernel thread on which g sits in interruptible_sys()
 void set_tcb_tid(uintptr_t tcb, int tid);
 int tcb_tid(uintptr_t tcb);
 

@@ -139,14 +139,22 @@ constexpr int kStopSignal = 32; // libc's SIGCANCEL: no program blocks or uses i
 
 static arch::KernelAction g_libc_stop; // what libc does with it: cancellation of threads that are no Gs
 
+void (*g_stopped_in_program)(int sig, void* info, void* context, void* libc_handler);
+
 static void on_stop(int sig, void* info, void* context) {
-  if (t_m || getg()) return arch::stop_call(context);
+  if (t_m) return;
+  if (G* g = getg()) {
+    if (arch::stop_call(context)) return;
+    if (g->in_rt.load(std::memory_order_relaxed)) signal_defer();
+    else if (g_stopped_in_program) g_stopped_in_program(sig, info, context, g_libc_stop.handler);
+    return;
+  }
   auto h = reinterpret_cast<void (*)(int, void*, void*)>(g_libc_stop.handler);
   if (uintptr_t(h) > 1) h(sig, info, context);
 }
 
 void stop_signal_install() {
-  arch::KernelAction was{}, ours = arch::kernel_action(on_stop, 4 /*SA_SIGINFO*/ | 0x10000000 /*SA_RESTART*/);
+  arch::KernelAction was{}, ours = arch::kernel_action(on_stop, 4 /*SA_SIGINFO*/ | 0x10000000 /*SA_RESTART*/ | 0x40000000 /*SA_NODEFER: it may be left by unwinding*/);
   sys(SYS_rt_sigaction, kStopSignal, 0, &was, 8);
   if (was.handler == ours.handler) return;
   g_libc_stop = was;
@@ -170,7 +178,7 @@ long interruptible_call(bool certain, long n, long a, long b, long c, long d, lo
 }
 
 // A stray one (the call has ended meanwhile) is ignored by the handler, and restarts what it interrupts.
-bool stop_syscall_of(G* g) {
+bool stop_running(G* g) {
   int tid = kernel_tid_of(g);
   return tid && sys(SYS_tgkill, sys(SYS_getpid), tid, kStopSignal) == 0;
 }

@@ -100,7 +100,7 @@ bool interrupt(G* g) {
   g->intr.store(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (claim_and_ready(g, Wait::Interrupted)) return true;
-  return g->stoppable.load(std::memory_order_seq_cst) && stop_syscall_of(g);
+  return g->stoppable.load(std::memory_order_seq_cst) && stop_running(g);
 }
 
 } // namespace gmp

@@ -52,18 +52,20 @@ gmp_unless_stopped:
   .hidden gmp_sigreturn
   .type gmp_sigreturn, @function
   nop
-gmp_sigreturn:
-  mov $15, %eax
+gmp_sigreturn: // byte for byte what unwinders look for: cancellation may leave a handler by them
+  movq $15, %rax
   syscall
   .size gmp_sigreturn, . - gmp_sigreturn
 )");
 
-void stop_call(void* context) {
+bool stop_call(void* context) {
   auto& r = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
   auto pc = reinterpret_cast<const char*>(r[REG_RIP]);
   // Before the call, or put back to its instruction to be restarted; or just after it.
   bool in = pc >= gmp_unless_look && pc < gmp_unless_done;
-  if (in || (pc == gmp_unless_done && r[REG_RAX] == -EINTR)) r[REG_RIP] = reinterpret_cast<greg_t>(gmp_unless_stopped);
+  if (!in && !(pc == gmp_unless_done && r[REG_RAX] == -EINTR)) return pc == gmp_unless_done || pc == gmp_unless_stopped;
+  r[REG_RIP] = reinterpret_cast<greg_t>(gmp_unless_stopped);
+  return true;
 }
 
 KernelAction kernel_action(void (*handler)(int, void*, void*), unsigned long flags) {

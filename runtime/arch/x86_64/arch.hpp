@@ -23,8 +23,8 @@ inline long syscall6(long n, long a = 0, long b = 0, long c = 0, long d = 0, lon
 // just ended with EINTR ends with kStopped. -512 is ERESTARTSYS, which the kernel shows to no program.
 inline constexpr long kStopped = -512;
 extern "C" long gmp_syscall_unless(const void* stop, long n, long a, long b, long c, long d, long e, long f);
-// In a signal handler: makes the interrupted gmp_syscall_unless(), if it was in one, end.
-void stop_call(void* ucontext);
+// In a signal handler: makes the interrupted gmp_syscall_unless(), if it was in one, end. False: it was not.
+bool stop_call(void* ucontext);
 // What the kernel's sigaction takes with a handler: flags and code to return through.
 struct KernelAction { void* handler; unsigned long flags; void (*restorer)(); uint64_t mask; };
 KernelAction kernel_action(void (*handler)(int, void*, void*), unsigned long flags);
