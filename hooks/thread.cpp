@@ -69,6 +69,11 @@ static int create(pthread_t* out, const pthread_attr_t* attr, void* (*start)(voi
   if (int error = read_attr(attr, &spec)) return error;
   int error = EAGAIN;
   G* g = spawn_prepare(spec.opts, &error);
+  // Natively other threads run, and end, while one keeps asking; here they need the caller's P to give their stacks back.
+  for (int tries = 0; GMP_UNLIKELY(!g) && tries < 4 && getg(); tries++) {
+    yield();
+    g = spawn_prepare(spec.opts, &error);
+  }
   if (GMP_UNLIKELY(!g)) return error;
   Thread* t = fill(g, getg(), spec);
   t->start = start;

@@ -62,6 +62,22 @@ static void gfput(G* g) {
   if (crowd) template_poke();
 }
 
+// No room for another shell (RLIMIT_AS, overcommit): those that idle Ps keep for themselves are for all.
+static G* gfget_from_idle(const SpawnOpts& o) {
+  {
+    Locked l(sched.lock);
+    for (P* p = sched.pidle; p; p = p->link)
+      while (G* g = p->gfree) {
+        p->gfree = g->schedlink;
+        p->ngfree--;
+        g->schedlink = sched.gfree;
+        sched.gfree = g;
+        sched.ngfree++;
+      }
+  }
+  return gfget(o);
+}
+
 static uint64_t new_goid() {
   P* p = cur_p();
   if (!p) return sched.goidgen.fetch_add(1) + 1;
@@ -82,14 +98,18 @@ G* spawn_prepare(const SpawnOpts& o, int* err) {
   }
   if (!g) {
     g = new_shell(o.stack_size, o.guard_size, o.stack_addr); // may call malloc: outside the runtime
-    if (!g) {
-      *err = EAGAIN;
-      return nullptr;
+    if (g) {
+      Locked l(sched.allg_lock);
+      g->all_next = sched.allg;
+      if (g->all_next) g->all_next->all_prev = g;
+      sched.allg = g;
+    } else {
+      RtScope rt;
+      if (!(g = gfget_from_idle(o))) {
+        *err = EAGAIN;
+        return nullptr;
+      }
     }
-    Locked l(sched.allg_lock);
-    g->all_next = sched.allg;
-    if (g->all_next) g->all_next->all_prev = g;
-    sched.allg = g;
   }
   if (o.stack_addr) {
     g->stack_lo = static_cast<char*>(o.stack_addr);
