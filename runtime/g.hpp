@@ -130,8 +130,9 @@ struct alignas(64) P {
   TimerHeap timers;
   long parks, steals;                // statistics, owner only
   // sysmon's memory
-  uint32_t seen_sched, seen_sys, seen_cpu_tick;
-  int64_t seen_sched_at, seen_sys_at, seen_cpu;
+  std::atomic<uint32_t> seen_sched;  // ready() reads it: is this tick an old one?
+  uint32_t seen_sys, seen_cpu_tick;
+  int64_t seen_sched_at, seen_sys_at, seen_state_at, seen_cpu;
   std::atomic<G*> runq[kRunq];
 };
 

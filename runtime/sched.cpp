@@ -13,7 +13,8 @@
 // Where we differ from Go:
 //  * Lazy wake-ups. Waking a parked kernel thread costs the waker 5 to 10 us here and the ping-pong of two threads needs no
 //    second P at all. So the first G that is made runnable on a P with an empty queue (it goes to runnext) wakes nobody:
-//    usually the waker is about to wait itself. If it is not, sysmon sees the P's tick stand still within 20 us to 1 ms
+//    usually the waker is about to wait itself. If sysmon has already seen it running, it is not, and the
+//    wake-up is passed on; else sysmon sees the P's tick stand still within 20 us to 1 ms
 //    and calls wakep. A second G in the queue wakes at once.
 //  * A waiter is ended by a claim (g.hpp), not by a lock held over the switch: C waits have many wakers.
 //  * yield goes to the tail of the local queue; the 61st-tick look at the global queue keeps it fair, and every so often the
@@ -231,7 +232,8 @@ void ready(G* g, bool next) {
   if (GMP_UNLIKELY(chaos(4))) next = false;
   bool had_work = !runq::empty(p);
   runq::put(p, g, next);
-  if (had_work) wakep();
+  // Lazy only in a G that has just begun to run: one that sysmon has seen computing won't wait soon, and can afford the wake-up.
+  if (had_work || p->seen_sched.load(std::memory_order_relaxed) == p->schedtick) wakep();
   else p->lazy.store(true, std::memory_order_relaxed);
 }
 

@@ -89,12 +89,17 @@ static bool calibrate_and_barrier() {
 
 // Everything that can fail comes before the first change that can't be undone.
 static bool build(const char** why) {
-  if (!tls_init(why)) return false;
+  // These before the template thread is made: with a second thread the kernel waits for a grace period (15 ms here) both to register for
+  // membarrier and to grow the table of descriptors.
+  calibrate_and_barrier();
   if (!netpoll_init()) {
     *why = "the kernel refuses an epoll instance or an eventfd (out of descriptors?)";
     return false;
   }
-  calibrate_and_barrier();
+  if (!tls_init(why)) {
+    netpoll_forget_all();
+    return false;
+  }
   sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : default_procs();
   sched.allp = static_cast<P**>(map_pages(align_up(size_t(sched.nprocs) * sizeof(P*), kPage)));
   for (int i = 0; i < sched.nprocs; i++) {

@@ -2,7 +2,7 @@
 //   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
 //   * robs Ms whose G blocks unannounced, or computes for 10 ms, while there is other work (syscall.cpp has the protocol),
 //   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms, prints schedtrace.
-// It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (10 ms when all Ps are idle), and for
+// It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (4 ms while all Ps compute and nobody waits, 10 ms when all are idle), and for
 // as long as nothing happens once all have been idle for 50 ms.
 #include <fcntl.h>
 #include <linux/membarrier.h>
@@ -86,9 +86,10 @@ static bool retake(int64_t now) {
         did = true;
       }
     } else if (s == PStatus::Running) {
-      if (p->seen_sched != p->schedtick) {
-        p->seen_sched = p->schedtick;
+      if (p->seen_sched.load(std::memory_order_relaxed) != p->schedtick) {
+        p->seen_sched.store(p->schedtick, std::memory_order_relaxed);
         p->seen_sched_at = now;
+        p->seen_state_at = 0;
         continue;
       }
       // A G that runs on since the last look, with idle Ps beside it: pass a lazy wake-up on, and see to it that somebody waits for
@@ -104,8 +105,10 @@ static bool retake(int64_t now) {
       int64_t held = now - p->seen_sched_at;
       M* m = p->m;
       // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for 10 ms.
-      if (held > 100000 && held < 10000000 && m && other_work(p) && in_kernel(m)) {
-        if (rob(p, m)) did = true;
+      if (held > 100000 && held < 4000000) {
+        if (now - p->seen_state_at < 1000000 || !m || !other_work(p)) continue; // one that computes is not asked at every look
+        p->seen_state_at = now;
+        if (in_kernel(m) && rob(p, m)) did = true;
         continue;
       }
       if (!m || held < 4000000 || !other_work(p)) continue;
@@ -121,6 +124,14 @@ static bool retake(int64_t now) {
     }
   }
   return did;
+}
+
+// Every P has a G and nobody waits for one: each look only takes a processor away from them.
+static bool all_computing() {
+  if (sched.npidle.load() != 0 || sched.runqsize.load() != 0) return false;
+  for (int i = 0; i < sched.nprocs; i++)
+    if (sched.allp[i]->status.load(std::memory_order_relaxed) != PStatus::Running || !runq::empty(sched.allp[i])) return false;
+  return true;
 }
 
 static void* sysmon_main(void*) {
@@ -159,7 +170,7 @@ static void* sysmon_main(void*) {
     if (timer_before(now)) wakep(); // of an idle P, whose poller has gone to run something
     if (retake(now)) quiet = 0, delay = 20000;
     else if (++quiet > 50) delay *= 2;
-    int64_t cap = all_idle ? 10000000 : 1000000;
+    int64_t cap = all_idle ? 10000000 : all_computing() ? 4000000 : 1000000;
     if (delay > cap) delay = cap;
     if (g_config.schedtrace_ms && now - traced >= int64_t(g_config.schedtrace_ms) * 1000000) {
       traced = now;
