@@ -2,7 +2,7 @@
 //   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
 //   * robs Ms whose G blocks unannounced, or computes for 10 ms, while there is other work (syscall.cpp has the protocol),
 //   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms, prints schedtrace.
-// It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (4 ms while all Ps compute and nobody waits, 10 ms when all are idle), and for
+// It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (4 ms while every P runs a G, 10 ms when all are idle), and for
 // as long as nothing happens once all have been idle for 50 ms.
 #include <fcntl.h>
 #include <linux/membarrier.h>
@@ -126,11 +126,11 @@ static bool retake(int64_t now) {
   return did;
 }
 
-// Every P has a G and nobody waits for one: each look only takes a processor away from them.
-static bool all_computing() {
-  if (sched.npidle.load() != 0 || sched.runqsize.load() != 0) return false;
+// No idle P to wake, none to take from a system call: each look only takes a processor away from those who work.
+static bool all_running() {
+  if (sched.npidle.load() != 0) return false;
   for (int i = 0; i < sched.nprocs; i++)
-    if (sched.allp[i]->status.load(std::memory_order_relaxed) != PStatus::Running || !runq::empty(sched.allp[i])) return false;
+    if (sched.allp[i]->status.load(std::memory_order_relaxed) != PStatus::Running) return false;
   return true;
 }
 
@@ -170,7 +170,7 @@ static void* sysmon_main(void*) {
     if (timer_before(now)) wakep(); // of an idle P, whose poller has gone to run something
     if (retake(now)) quiet = 0, delay = 20000;
     else if (++quiet > 50) delay *= 2;
-    int64_t cap = all_idle ? 10000000 : all_computing() ? 4000000 : 1000000;
+    int64_t cap = all_idle ? 10000000 : all_running() ? 4000000 : 1000000;
     if (delay > cap) delay = cap;
     if (g_config.schedtrace_ms && now - traced >= int64_t(g_config.schedtrace_ms) * 1000000) {
       traced = now;
