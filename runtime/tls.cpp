@@ -7,6 +7,7 @@
 //   - other words into the template's stack: zeroed;
 //   - static TLS words in which a running thread differs from what _dl_allocate_tls gives (ctype tables, resolver pointer): overlaid.
 // The learnt image is kept, not the live template: that thread goes on to start Ms and would acquire a malloc cache of its own.
+#include <cstdlib>
 #include <cstring>
 #include <dlfcn.h>
 #include <linux/futex.h>
@@ -368,13 +369,35 @@ int reset_module(dl_phdr_info* info, size_t, void*) {
   char *d = static_cast<char*>(info->dlpi_tls_data), *e = d + tls->p_memsz;
   auto holds = [&](const void* p) { return p >= d && p < e; };
   if (holds(&errno) || holds(&t_g)) return 0;
+  // While another thread is in dlopen, dlpi_tls_data of the new module can be anything: ld.so lists it before it counts it, and reads this
+  // thread's table beyond its end. Blocks in the static area are where the layout puts them; the others are given back below.
+  const uintptr_t tp = arch::thread_pointer();
+  if (uintptr_t(d) < tp - L.tls_below || uintptr_t(e) > tp) return 0;
   memcpy(d, reinterpret_cast<void*>(info->dlpi_addr + tls->p_vaddr), tls->p_filesz);
   memset(d + tls->p_filesz, 0, tls->p_memsz - tls->p_filesz);
   return 0;
 }
 } // namespace
 
+// ld.so's table of this thread's TLS blocks, by module (the ABI's dtv): [-1] holds its length, [0] its generation.
+struct Dtv {
+  void* block;
+  void* to_free; // null: static, or none yet
+};
+
+// Blocks that were made at first use go the way they go when a native thread ends; ld.so makes new ones at the next use.
+static void free_dynamic_blocks() {
+  auto* dtv = reinterpret_cast<Dtv*>(word(reinterpret_cast<char*>(arch::thread_pointer()), 8));
+  const size_t n = *reinterpret_cast<const size_t*>(&dtv[-1]);
+  for (size_t i = 1; i <= n; i++)
+    if (void* p = dtv[i].to_free) {
+      dtv[i] = {reinterpret_cast<void*>(-1l), nullptr}; // TLS_DTV_UNALLOCATED
+      free(p);
+    }
+}
+
 void tls_reset_for_reuse() {
+  free_dynamic_blocks();
   dl_iterate_phdr(reset_module, nullptr);
   if (uselocale(nullptr) != LC_GLOBAL_LOCALE) uselocale(LC_GLOBAL_LOCALE);
   errno = 0;

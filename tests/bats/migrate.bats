@@ -12,4 +12,5 @@ setup() { need_build; }
 @test "migrate: locales" { both migrate locales; }
 @test "migrate: resolver" { both migrate resolver; }
 @test "migrate: libraries" { both migrate libraries; }
+@test "migrate: ends beside dlopen" { both migrate ends_beside_dlopen; }
 @test "migrate: backtraces" { both migrate backtraces; }

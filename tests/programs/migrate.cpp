@@ -8,13 +8,16 @@
 #include <dlfcn.h>
 #include <exception>
 #include <execinfo.h>
+#include <filesystem>
 #include <langinfo.h>
+#include <malloc.h>
 #include <map>
 #include <netdb.h>
 #include <semaphore.h>
 #include <stdexcept>
 #include <string>
 #include <sys/socket.h>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -401,15 +404,65 @@ CASE(locales) {
 
 CASE(resolver) { run(resolver_step); }
 
-CASE(libraries) {
+void find_here() {
   char path[4096];
   ssize_t n = readlink("/proc/self/exe", path, sizeof path - 1);
   SYS(n);
   here.assign(path, static_cast<size_t>(n));
   here.resize(here.rfind('/') + 1);
+}
+
+CASE(libraries) {
+  find_here();
   run(open_close_step);
   dynamic_tls = address_of(open_library("lib_dynamic_tls.so"), "dynamic_tls");
   run(library_step);
+}
+
+// Threads end, and new ones take their places, while others open more libraries with TLS than the tables of old threads have room for.
+CASE(ends_beside_dlopen) {
+  find_here();
+  mallopt(M_PERTURB, 42); // what is read beyond a table's end is no zero
+  constexpr int libraries = 30;
+  std::string folder = "/tmp/gmp-tls-XXXXXX", names[libraries];
+  CHECK(mkdtemp(folder.data()));
+  for (int i = 0; i < libraries; i++) {
+    names[i] = folder + "/" + std::to_string(i) + ".so";
+    std::filesystem::copy_file(here + "lib_dynamic_tls.so", names[i]);
+  }
+  std::atomic<bool> over{false};
+  std::atomic<size_t> turn{0};
+  std::vector<std::thread> makers;
+  for (int i = 0; i < 4; i++)
+    makers.emplace_back([&] {
+      while (!over) {
+        pthread_attr_t attr; // of another size each time, so that no old thread's memory will do
+        OK(pthread_attr_init(&attr));
+        OK(pthread_attr_setstacksize(&attr, 65536 + 4096 * (turn++ % 1000)));
+        pthread_t t;
+        OK(pthread_create(&t, &attr, [](void*) -> void* {
+          EQ(plain, 7);
+          plain = 9;
+          return nullptr;
+        }, nullptr));
+        OK(pthread_join(t, nullptr));
+        OK(pthread_attr_destroy(&attr));
+      }
+    });
+  for (int round = 0; round < 10; round++) {
+    void* opened[libraries];
+    for (int i = 0; i < libraries; i++) {
+      opened[i] = dlopen(names[i].c_str(), RTLD_NOW);
+      CHECK(opened[i]);
+      Address f = address_of(opened[i], "dynamic_tls");
+      std::thread([f] { EQ((*f())++, 41); }).join();
+      std::thread([f] { EQ(*f(), 41); }).join(); // in the other's place
+    }
+    for (void* handle : opened) EQ(dlclose(handle), 0);
+  }
+  over = true;
+  for (auto& maker : makers) maker.join();
+  std::filesystem::remove_all(folder);
 }
 
 CASE(backtraces) { run(backtrace_step); }
