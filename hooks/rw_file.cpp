@@ -1,8 +1,11 @@
 // Calls on files and between descriptors: announced, the P is lent out while they block. Positioned calls say ESPIPE to streams by themselves.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
+#include <termios.h>
 #include <unistd.h>
 #include "hooks/ioloop.hpp"
 
@@ -65,6 +68,27 @@ GMP_ALIAS(fallocate64, fallocate);
 PLAIN(int, ftruncate, (int fd, off_t n), SYS_ftruncate, fd, n)
 GMP_ALIAS(ftruncate64, ftruncate);
 PLAIN(int, flock, (int fd, int how), SYS_flock, fd, how)
+PLAIN(int, truncate, (const char* path, off_t n), SYS_truncate, path, n)
+GMP_ALIAS(truncate64, truncate);
+PLAIN(int, syncfs, (int fd), SYS_syncfs, fd)
+PLAIN(ssize_t, readahead, (int fd, off_t at, size_t n), SYS_readahead, fd, at, n)
+POINT(int, msync, (void* at, size_t n, int flags), SYS_msync, at, n, flags)
+PLAIN(ssize_t, process_vm_readv, (pid_t pid, const iovec* to, unsigned long n_to, const iovec* from, unsigned long n_from, unsigned long flags),
+      SYS_process_vm_readv, pid, to, n_to, from, n_from, flags)
+PLAIN(ssize_t, process_vm_writev, (pid_t pid, const iovec* from, unsigned long n_from, const iovec* to, unsigned long n_to, unsigned long flags),
+      SYS_process_vm_writev, pid, from, n_from, to, n_to, flags)
+
+GMP_REAL(tcdrain);
+GMP_HOOK int tcdrain(int fd) {
+  if (native()) return REAL(tcdrain)(fd);
+  return int(cp_sys(SYS_ioctl, fd, TCSBRK, 1)); // 1: waits, and sends no break
+}
+
+GMP_REAL(sync);
+GMP_HOOK void sync() noexcept {
+  if (native()) return REAL(sync)();
+  announced(SYS_sync);
+}
 
 PLAIN(ssize_t, sendfile, (int out, int in, off_t* at, size_t n), SYS_sendfile, out, in, at, n)
 GMP_ALIAS(sendfile64, sendfile);

@@ -13,6 +13,8 @@ setup() { need_build; }
 @test "handoff: getaddrinfo" { both handoff getaddrinfo; }
 @test "handoff: waitpid" { both handoff waitpid; }
 @test "handoff: message queue" { both handoff message_queue; }
+@test "handoff: semaphore set" { both handoff semaphore_set; }
+@test "handoff: posix message queue" { both handoff posix_message_queue; }
 @test "handoff: sigwait" { both handoff sigwait; }
 @test "handoff: shared futex" { both handoff shared_futex; }
 @test "handoff: terminal" { both handoff terminal; }

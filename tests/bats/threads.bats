@@ -81,6 +81,7 @@ setup() { need_build; }
 @test "cancel: locks are no points" { both cancel locks_are_no_points; }
 @test "cancel: handed off open" { both cancel handed_off_open; }
 @test "cancel: handed off waitpid" { both cancel handed_off_waitpid; }
+@test "cancel: handed off queues" { both cancel handed_off_queues; }
 @test "cancel: handed off pause" { both cancel handed_off_pause; }
 @test "cancel: handed off sigwait" { both cancel handed_off_sigwait; }
 @test "cancel: handed off range lock" { both cancel handed_off_range_lock; }

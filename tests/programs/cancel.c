@@ -8,6 +8,9 @@
 #include <sys/select.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
+#include <mqueue.h>
+#include <sys/ipc.h>
+#include <sys/msg.h>
 #include <sys/wait.h>
 
 static _Atomic int cleaned;
@@ -417,6 +420,28 @@ CASE(handed_off_waitpid) {
   close_pair(fds);
   int status;
   EQ(waitpid(child, &status, 0), child);
+}
+static mqd_t queue;
+static void in_mq_receive(void) {
+  char text[16];
+  mq_receive(queue, text, sizeof text, NULL);
+}
+static int sysv_queue;
+static void in_msgrcv(void) {
+  long m[4];
+  msgrcv(sysv_queue, m, 8, 0, 0);
+}
+CASE(handed_off_queues) {
+  char name[64];
+  snprintf(name, sizeof name, "/gmp-cancel-%d", getpid());
+  struct mq_attr attr = {.mq_maxmsg = 2, .mq_msgsize = 16};
+  SYS(queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr));
+  SYS(mq_unlink(name));
+  cancelled_in(in_mq_receive);
+  SYS(mq_close(queue));
+  SYS(sysv_queue = msgget(IPC_PRIVATE, 0600));
+  cancelled_in(in_msgrcv);
+  SYS(msgctl(sysv_queue, IPC_RMID, NULL));
 }
 CASE(handed_off_pause) { cancelled_in(in_pause); }
 CASE(handed_off_sigwait) { cancelled_in(in_sigwait); }

@@ -1,6 +1,7 @@
 // A thread blocks in the kernel in a call that cannot be parked; the others must go on, with one processor too.
 // What frees the blocked thread is a counter that another thread brings to its target: no progress, no end.
 #include "net.h"
+#include <mqueue.h>
 #include <netdb.h>
 #include <resolv.h>
 #include <signal.h>
@@ -9,6 +10,7 @@
 #include <sys/inotify.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
+#include <sys/sem.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <linux/futex.h>
@@ -240,6 +242,65 @@ CASE(message_queue) {
   SYS(queue);
   beside(receive_message, &queue, send_message);
   SYS(msgctl(queue, IPC_RMID, NULL));
+}
+
+static void* take_semaphore(void* set) {
+  struct sembuf down = {0, -1, 0};
+  struct timespec long_time = {100, 0};
+  blocking = true;
+  SYS(semop(*(int*)set, &down, 1));
+  SYS(semtimedop(*(int*)set, &down, 1, &long_time));
+  struct timespec short_time = {0, 20000000};
+  EQ(semtimedop(*(int*)set, &down, 1, &short_time), -1);
+  EQ(errno, EAGAIN);
+  return NULL;
+}
+static void give_semaphore(void* set) {
+  struct sembuf up = {0, 2, 0};
+  SYS(semop(*(int*)set, &up, 1));
+}
+
+CASE(semaphore_set) {
+  int set = semget(IPC_PRIVATE, 1, 0600);
+  SYS(set);
+  beside(take_semaphore, &set, give_semaphore);
+  SYS(semctl(set, 0, IPC_RMID));
+}
+
+static void* receive_posix(void* queue) {
+  char text[16];
+  unsigned priority = 0;
+  blocking = true;
+  EQ(mq_receive(*(mqd_t*)queue, text, sizeof text, &priority), 3);
+  EQ(priority, 5u);
+  struct timespec until = {1, 0}; // long ago
+  EQ(mq_timedreceive(*(mqd_t*)queue, text, sizeof text, NULL, &until), -1);
+  EQ(errno, ETIMEDOUT);
+  return NULL;
+}
+static void send_posix(void* queue) { SYS(mq_send(*(mqd_t*)queue, "abc", 3, 5)); }
+static void* send_to_full(void* queue) {
+  blocking = true;
+  SYS(mq_send(*(mqd_t*)queue, "1", 1, 0));
+  SYS(mq_send(*(mqd_t*)queue, "2", 1, 0));
+  SYS(mq_send(*(mqd_t*)queue, "3", 1, 0)); // room for two
+  return NULL;
+}
+static void empty_queue(void* queue) {
+  char text[16];
+  for (int i = 0; i < 3; i++) EQ(mq_receive(*(mqd_t*)queue, text, sizeof text, NULL), 1);
+}
+
+CASE(posix_message_queue) {
+  char name[64];
+  snprintf(name, sizeof name, "/gmp-test-%d", getpid());
+  struct mq_attr attr = {.mq_maxmsg = 2, .mq_msgsize = 16};
+  mqd_t queue = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
+  SYS(queue);
+  SYS(mq_unlink(name));
+  beside(receive_posix, &queue, send_posix);
+  beside(send_to_full, &queue, empty_queue);
+  SYS(mq_close(queue));
 }
 
 static void* wait_for_signal(void* set) {
