@@ -43,19 +43,22 @@ void* kernel_handler(int sig);
 
 // Runs what is pending for the calling G and not blocked by its mask. Outside the runtime, no locks held; may unwind.
 void run_pending_signals();
-void note_pending(int sig); // as pthread_kill sends it
+
+// Signals for one thread. The sender marks the thread first, whatever it does, and then disturbs it: a parked one is woken, one in an
+// interruptible call is stopped, one that runs is sent the signal by way of its kernel thread. What arrives there may find another G,
+// or the mark taken already (the thread has been through the runtime meanwhile): it is a stray then, and dropped. Signals that
+// libc sends to itself (abort) bear no mark and are no strays, so the ones under way are counted.
+void mark_pending(Thread*, int sig);
+void kick_sent(int sig);
+bool stray_kick(int sig, const siginfo_t* info); // on the receiving thread; takes the mark when it is no stray
+siginfo_t tkill_info(int sig);                   // as pthread_kill sends it
 // Takes one pending signal of `wanted`, the thread's own first, lowest number first. 0: none.
 int take_pending(uint64_t wanted, siginfo_t* info);
 uint64_t pending_set(); // of the calling thread and the process, in user space
 
-// Sends what wakes a kernel thread that waits for `sig` (or may run its handler): a siginfo that says "look what is pending".
+// Sends what has a kernel thread run the handler of `sig`: a siginfo that says "look what is pending".
 void kick(int kernel_tid, int sig);
 bool is_kick(const siginfo_t* info);
-
-// While the calling G sits in a system call that signals in `set` shall end: pthread_kill finds its kernel thread. Between enter_syscall and
-// exit_syscall. begin: false when one of them is pending here already. end: true when a kick may be left over in the kernel.
-bool sig_wait_begin(uint64_t set);
-bool sig_wait_end();
 
 // sigaltstack's answer for sp.
 bool on_stack(const stack_t& s, const void* sp);

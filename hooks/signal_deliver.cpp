@@ -37,20 +37,49 @@ bool is_kick(const siginfo_t* info) { return info->si_code == SI_TKILL && info->
 
 void kick(int tid, int sig) { sys(SYS_tgkill, sys(SYS_getpid), tid, sig); }
 
-void note_pending(int sig) {
-  siginfo_t& i = g_pending.info[sig];
+siginfo_t tkill_info(int sig) {
+  siginfo_t i;
   memset(&i, 0, sizeof i);
   i.si_signo = sig;
   i.si_code = SI_TKILL;
   i.si_pid = int(sys(SYS_getpid));
   i.si_uid = uid_t(sys(SYS_getuid));
-  g_pending.set.fetch_or(sigbit(sig), std::memory_order_release);
+  return i;
 }
 
-uint64_t pending_set() { return g_pending.set.load(std::memory_order_acquire); }
+static std::atomic<int> g_kicks[kSignals + 1];
+
+void mark_pending(Thread* t, int sig) { t->sig_pending.fetch_or(sigbit(sig), std::memory_order_seq_cst); }
+void kick_sent(int sig) { g_kicks[sig].fetch_add(1, std::memory_order_seq_cst); }
+
+// One of the kicks under way has arrived. False: there was none.
+static bool kick_arrived(int sig) {
+  int n = g_kicks[sig].load(std::memory_order_seq_cst);
+  while (n > 0 && !g_kicks[sig].compare_exchange_weak(n, n - 1)) {}
+  return n > 0;
+}
+
+bool stray_kick(int sig, const siginfo_t* info) {
+  if (!is_kick(info) || !getg()) return false;
+  bool marked = self()->sig_pending.fetch_and(~sigbit(sig), std::memory_order_seq_cst) & sigbit(sig);
+  return kick_arrived(sig) && !marked;
+}
+
+uint64_t pending_set() {
+  return g_pending.set.load(std::memory_order_acquire) | (getg() ? self()->sig_pending.load(std::memory_order_acquire) : 0);
+}
 
 int take_pending(uint64_t wanted, siginfo_t* info) {
   uint64_t have;
+  if (getg()) {
+    auto& own = self()->sig_pending;
+    while ((have = own.load(std::memory_order_acquire) & wanted)) {
+      int sig = __builtin_ctzll(have) + 1;
+      if (!(own.fetch_and(~sigbit(sig), std::memory_order_acq_rel) & sigbit(sig))) continue;
+      *info = tkill_info(sig);
+      return sig;
+    }
+  }
   while ((have = g_pending.set.load(std::memory_order_acquire) & wanted)) {
     int sig = __builtin_ctzll(have) + 1;
     *info = g_pending.info[sig];
@@ -62,14 +91,23 @@ int take_pending(uint64_t wanted, siginfo_t* info) {
 void trampoline(int sig, siginfo_t* info, void* context) {
   bool fault = (sigbit(sig) & kFaults) && info->si_code > 0;
   if (!fault && !signal_context_ok()) {
+    if (is_kick(info) && getg()) { // meant for this thread: its own, and it looks on its way out. A stray marks nothing.
+      if (!stray_kick(sig, info)) mark_pending(self(), sig);
+      signal_defer();
+      return;
+    }
+    if (is_kick(info) && kick_arrived(sig)) return; // on g0: the thread has left this M, and has its mark
     g_pending.info[sig] = *info;
     g_pending.set.fetch_or(sigbit(sig), std::memory_order_release);
     signal_defer();
     return;
   }
-  if (!fault && is_kick(info) && (pending_set() & sigbit(sig))) {
-    run_pending_signals();
-    return;
+  if (!fault && is_kick(info)) {
+    if (g_pending.set.load(std::memory_order_acquire) & sigbit(sig)) { // kick_pending's
+      run_pending_signals();
+      return;
+    }
+    if (stray_kick(sig, info)) return;
   }
   stack_t before = kernel_altstack();
   call(sig, info, context);
@@ -116,6 +154,7 @@ static void kick_pending(int tid) {
 
 void signal_start() {
   g_run_pending_signals = run_pending_signals;
+  g_signals_pending = [] { return g_pending.set.load(std::memory_order_acquire); };
   g_kick_signal = kick_pending;
 }
 

@@ -1,21 +1,40 @@
-// Signals for a thread. A G has no kernel thread of its own: a signal for one that runs or sits in a system call goes to the kernel thread
-// that serves it now; for a parked one with a handler it is noted and the wait ended, so that the handler runs there. What has
-// no handler goes to the process. (Pending sets for each G: the issue on signals.)
+// Signals for a thread. A G has no kernel thread of its own: the signal is marked in its record and the G disturbed (signal.hpp). What it does
+// not block and has no handler for is the process's affair: it ends, stops or goes on as a whole.
 #include "hooks/signal.hpp"
 
 namespace gmp {
 
-static long to_self(int sig) { return sys(SYS_tgkill, sys(SYS_getpid), sys(SYS_gettid), sig); }
+static long send(int tid, int sig) {
+  kick_sent(sig);
+  return sys(SYS_tgkill, sys(SYS_getpid), tid, sig);
+}
+
+static long to_self(int sig) {
+  if (G* g = getg(); g && sig > 0 && sig <= kSignals) {
+    mark_pending(self(), sig);
+    // Blocked: nothing may stay behind in the kernel thread, which goes on to other Gs.
+    return get_sigmask(g) & sigbit(sig) ? 0 : send(int(sys(SYS_gettid)), sig);
+  }
+  return sys(SYS_tgkill, sys(SYS_getpid), sys(SYS_gettid), sig);
+}
 
 static long to_g(G* g, int sig) {
   if (sig < 0 || sig > kSignals) return -EINVAL;
   if (sig == 0) return 0;
   if (g == getg()) return to_self(sig);
-  if (int tid = kernel_tid_of(g)) return sys(SYS_tgkill, sys(SYS_getpid), tid, sig);
-  if (kernel_handler(sig) != reinterpret_cast<void*>(&trampoline)) return sys(SYS_kill, sys(SYS_getpid), sig);
-  note_pending(sig);
-  interrupt(g);
-  return 0;
+  const bool blocked = get_sigmask(g) & sigbit(sig); // as natively, a mask that changes now counts as before or after
+  void* handler = kernel_handler(sig);
+  if (!blocked && handler == reinterpret_cast<void*>(SIG_IGN)) return 0;
+  if (!blocked && handler != reinterpret_cast<void*>(&trampoline)) return sys(SYS_kill, sys(SYS_getpid), sig);
+  mark_pending(thread_at(thread_pointer_of(g)), sig);
+  if (blocked) { // it may be in sigwait; no other wait is disturbed
+    interrupt_call(g);
+    return 0;
+  }
+  request_signals(g);
+  if (interrupt(g)) return 0;
+  int tid = kernel_tid_of(g);
+  return tid ? send(tid, sig) : 0;
 }
 
 } // namespace gmp

@@ -10,8 +10,9 @@ static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* time
   siginfo_t scratch;
   for (;;) {
     if (int sig = take_pending(want, info ? info : &scratch)) return sig;
-    long r = interruptible_sys(true, SYS_rt_sigtimedwait, &want, info, timeout, 8);
+    long r = interruptible_sys(true, SYS_rt_sigtimedwait, &want, info ? info : &scratch, timeout, 8);
     if (r < 0) test_cancel();
+    if (r > 0 && stray_kick(int(r), info ? info : &scratch)) continue;
     if (r != kStopped) return r;
     if (!(pending_set() & want) && after_interrupt(false) == After::Eintr) return -EINTR;
   }
@@ -22,7 +23,11 @@ static long suspend(uint64_t mask) {
   mask &= ~kUnblockable;
   for (;;) {
     if (pending_set() & ~mask) {
+      G* g = getg();
+      uint64_t was = g ? get_sigmask(g) : 0;
+      if (g) set_sigmask(mask);
       run_pending_signals();
+      if (g) set_sigmask(was);
       return -EINTR;
     }
     long r = interruptible_sys(true, SYS_rt_sigsuspend, &mask, 8);

@@ -158,6 +158,8 @@ Wait sleep_until(int64_t deadline);    // Timeout is the normal end
 // Ends target's present wait (any kind) with Interrupted, if it is in one, or its interruptible_sys(). False: it was not
 // waiting; its next wait or interruptible call ends at once.
 bool interrupt(G* target);
+// The same for an interruptible_sys() only: a parked G is left alone.
+void interrupt_call(G* target);
 
 // ---------------------------------------------------------------- descriptors
 // Edge-triggered readiness with an event count for each direction: take the sequence number, try the operation, and when it says
@@ -225,7 +227,10 @@ bool signal_context_ok();
 // From a signal handler when the above is false: has run_pending() called on a G soon (this G when it leaves the runtime, else the
 // main G, whose wait is interrupted). Async-signal-safe.
 void signal_defer();
+// g runs its pending signals when it leaves the runtime next.
+void request_signals(G* g);
 extern void (*g_run_pending_signals)(); // set by hooks: delivers what is pending, on the G
+extern uint64_t (*g_signals_pending)(); // set by hooks: what is pending for the process in user space (bit n - 1: signal n)
 // Set by hooks (may be null): sends a pending signal again, to the kernel thread tid, whose G sits in a system call or in program code.
 // The trampoline then finds signal_context_ok() and delivers the pending entry instead of a second one.
 extern void (*g_kick_signal)(int tid);

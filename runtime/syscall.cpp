@@ -20,6 +20,7 @@
 namespace gmp {
 
 void (*g_run_pending_signals)();
+uint64_t (*g_signals_pending)();
 void (*g_kick_signal)(int tid);
 
 // On g0 without a P: get one, or queue the G and sleep.
@@ -203,19 +204,23 @@ void signal_defer() {
   if (sched.lastpoll.load(std::memory_order_seq_cst) == 0) netpoll_break();
 }
 
+void request_signals(G* g) { g->sigpend.store(1, std::memory_order_seq_cst); }
+
 bool signal_waiting() { return g_sigwork.load(std::memory_order_relaxed); }
 
 // On g0, outside locks. The handler needs a G: main, as the kernel would choose. Its wait ends if it is in one; if it runs or
 // sits in an announced call it sees sigpend when it leaves the runtime next, and its M is interrupted so that this is now.
 void signal_forward() {
   if (GMP_LIKELY(!g_sigwork.load(std::memory_order_relaxed)) || !g_sigwork.exchange(false)) return;
+  const uint64_t pending = g_signals_pending ? g_signals_pending() : ~0ull;
+  auto takes = [pending](G* g) {
+    GStatus s = g->status.load(std::memory_order_relaxed);
+    return s != GStatus::Dead && s != GStatus::Idle && (pending & ~g->sigmask);
+  };
   G* g = main_g();
-  if (g->status.load(std::memory_order_relaxed) == GStatus::Dead) { // pthread_exit in main: any other will do
+  if (!takes(g)) { // it has ended, or blocks them: any other that does not. None: whoever unblocks one finds it.
     Locked l(sched.allg_lock);
-    for (g = sched.allg; g; g = g->all_next) {
-      GStatus s = g->status.load(std::memory_order_relaxed);
-      if (s != GStatus::Dead && s != GStatus::Idle) break;
-    }
+    for (g = sched.allg; g && !takes(g); g = g->all_next) {}
     if (!g) return;
   }
   g->sigpend.store(1, std::memory_order_seq_cst);

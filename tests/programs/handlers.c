@@ -90,6 +90,67 @@ CASE(while_all_are_blocked) {
   signal(SIGALRM, SIG_DFL);
 }
 
+// The way to stop a pool of blocked workers: a signal for each. Each has its handler run, and its wait ends with EINTR.
+static __thread int told;
+static _Atomic int waiting;
+static int quiet_pipe[2];
+static void tell(int number) {
+  told = told + 1;
+  EQ(number, SIGUSR2);
+}
+static void* waits_until_told(void* which) {
+  char c;
+  struct pollfd p = {.fd = quiet_pipe[0], .events = POLLIN};
+  struct timespec long_time = {100, 0};
+  waiting++;
+  switch ((long)which % 4) {
+  case 0: EQ(sem_wait(&gate), -1); break;
+  case 1: EQ(read(quiet_pipe[0], &c, 1), -1); break;
+  case 2: EQ(poll(&p, 1, 100000), -1); break;
+  default: EQ(nanosleep(&long_time, NULL), -1); break;
+  }
+  EQ(errno, EINTR);
+  EQ(told, 1);
+  return NULL;
+}
+
+CASE(each_waiter_is_told) {
+  pthread_t t[40];
+  SYS(pipe(quiet_pipe));
+  OK(sem_init(&gate, 0, 0));
+  install(SIGUSR2, tell, 0);
+  for (long i = 0; i < 40; i++) t[i] = start(waits_until_told, (void*)i);
+  while (waiting < 40) sched_yield();
+  pause_ms(300); // a signal before the wait would be missed, natively too
+  for (int i = 0; i < 40; i++) OK(pthread_kill(t[i], SIGUSR2));
+  for (int i = 0; i < 40; i++) finish(t[i]);
+  EQ(told, 0);
+  close_pair(quiet_pipe);
+}
+
+// One for a thread that blocks it waits there, also for sigwait, and for no other thread's.
+static void* takes_own(void* set) {
+  int number = 0;
+  waiting++;
+  OK(sigwait(set, &number));
+  EQ(number, SIGUSR1);
+  return NULL;
+}
+CASE(each_takes_its_own) {
+  pthread_t t[10];
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  OK(pthread_sigmask(SIG_BLOCK, &set, NULL));
+  waiting = 0;
+  for (int i = 0; i < 10; i++) t[i] = start(takes_own, &set);
+  for (int i = 9; i >= 0; i--) {
+    OK(pthread_kill(t[i], SIGUSR1));
+    finish(t[i]);
+  }
+  EQ(waiting, 10);
+}
+
 CASE(while_main_joins) {
   SYS(pipe(bell));
   OK(sem_init(&gate, 0, 0));
