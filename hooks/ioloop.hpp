@@ -137,6 +137,11 @@ template <class... A> inline long cp_sys(long n, A... a) {
   test_cancel();
   return ret(io_g() ? blocking_point(n, a...) : sys(n, a...));
 }
+// The same for calls that end with EINTR after any handler.
+template <class... A> inline long cp_sys_once(long n, A... a) {
+  test_cancel();
+  return ret(io_g() ? blocking_point_once(n, a...) : sys(n, a...));
+}
 // The same for calls that are no cancellation points.
 template <class... A> inline long announced(long n, A... a) {
   return ret(io_g() ? blocking_sys(n, a...) : sys(n, a...));

@@ -17,18 +17,13 @@ GMP_REAL(mq_timedsend);
 GMP_REAL(mq_timedreceive);
 
 // None of System V's is restarted after a handler, whatever SA_RESTART says (signal(7)).
-template <class... A> static long once_sys(long n, A... a) {
-  test_cancel();
-  return ret(io_g() ? blocking_point_once(n, a...) : sys(n, a...));
-}
-
 GMP_HOOK int msgsnd(int id, const void* m, size_t n, int flags) {
   if (native()) return REAL(msgsnd)(id, m, n, flags);
-  return int(once_sys(SYS_msgsnd, id, m, n, flags));
+  return int(cp_sys_once(SYS_msgsnd, id, m, n, flags));
 }
 GMP_HOOK ssize_t msgrcv(int id, void* m, size_t n, long type, int flags) {
   if (native()) return REAL(msgrcv)(id, m, n, type, flags);
-  return once_sys(SYS_msgrcv, id, m, n, type, flags);
+  return cp_sys_once(SYS_msgrcv, id, m, n, type, flags);
 }
 // No cancellation points in glibc.
 GMP_HOOK int semop(int id, sembuf* ops, size_t n) noexcept {

@@ -55,7 +55,7 @@ GMP_HOOK int poll(pollfd* fds, nfds_t n, int timeout) {
     return int(ret(r));
   }
   if (native()) return REAL(poll)(fds, n, timeout);
-  return int(cp_sys(SYS_poll, fds, n, timeout));
+  return int(cp_sys_once(SYS_poll, fds, n, timeout));
 }
 GMP_ALIAS(__poll, poll);
 
@@ -80,7 +80,7 @@ GMP_HOOK int ppoll(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_
   }
   timespec left; // the kernel writes the rest of the time; glibc does not let the program see it
   if (timeout) left = *timeout;
-  return int(cp_sys(SYS_ppoll, fds, n, timeout ? &left : nullptr, mask, 8));
+  return int(cp_sys_once(SYS_ppoll, fds, n, timeout ? &left : nullptr, mask, 8));
 }
 
 GMP_HOOK int __ppoll_chk(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask, size_t size) {

@@ -120,8 +120,19 @@ void run_pending_signals() {
   G* g = getg();
   uint64_t blocked = g ? get_sigmask(g) : 0;
   siginfo_t info;
-  while (int sig = take_pending(~blocked, &info)) {
+  for (;;) {
+    const bool own = g && (self()->sig_pending.load(std::memory_order_acquire) & ~blocked);
+    const int sig = take_pending(~blocked, &info);
+    if (!sig) break;
     Disposition& d = g_disposition[sig];
+    // Marked while it was blocked, and nobody handles it: what the kernel would do now. (A one-shot handler is gone from the kernel
+    // when its signal is noted here, and still to be run.)
+    if (own && !(d.flags.load(std::memory_order_relaxed) & SA_RESETHAND)) {
+      void* action = kernel_handler(sig);
+      if (action == reinterpret_cast<void*>(SIG_DFL)) sys(SYS_kill, sys(SYS_getpid), sig);
+      if (action != reinterpret_cast<void*>(&trampoline)) continue;
+    }
+    if (!d.handler.load(std::memory_order_acquire)) continue;
     int flags = d.flags.load(std::memory_order_relaxed);
     uint64_t during = blocked | d.mask.load(std::memory_order_relaxed) | (flags & SA_NODEFER ? 0 : sigbit(sig));
     if (g) set_sigmask(during & ~kUnblockable);

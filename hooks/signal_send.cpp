@@ -10,10 +10,14 @@ static long send(int tid, int sig) {
 }
 
 static long to_self(int sig) {
-  if (G* g = getg(); g && sig > 0 && sig <= kSignals) {
-    mark_pending(self(), sig);
+  G* g = getg();
+  if (g && sig > 0 && sig <= kSignals) {
     // Blocked: nothing may stay behind in the kernel thread, which goes on to other Gs.
-    return get_sigmask(g) & sigbit(sig) ? 0 : send(int(sys(SYS_gettid)), sig);
+    const bool blocked = get_sigmask(g) & sigbit(sig) & ~kUnblockable;
+    const bool handled = kernel_handler(sig) == reinterpret_cast<void*>(&trampoline);
+    if (blocked || handled) mark_pending(self(), sig);
+    if (blocked) return 0;
+    if (handled) return send(int(sys(SYS_gettid)), sig);
   }
   return sys(SYS_tgkill, sys(SYS_getpid), sys(SYS_gettid), sig);
 }

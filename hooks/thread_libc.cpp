@@ -22,14 +22,17 @@ static bool size_is(const char* name, uint32_t expected) {
 static bool learn_cancel(LibcThread& l, uintptr_t tp) {
   auto* word = reinterpret_cast<std::atomic<uint32_t>*>(tp + l.cancel);
   int old, old_type;
+  // Never enabled and asynchronous at once: a request that waits would act here.
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+  pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &old_type);
   uint32_t off = word->load();
+  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, nullptr);
+  l.cancel_async = word->load() & ~off;
+  pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, nullptr);
   pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr);
   uint32_t on = word->load();
-  pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old_type);
-  l.cancel_async = word->load() & ~on;
-  pthread_setcanceltype(old_type, nullptr);
   pthread_setcancelstate(old, nullptr);
+  pthread_setcanceltype(old_type, nullptr);
   l.cancel_disabled = off & ~on;
   return l.cancel_async && l.cancel_disabled && (off ^ on) == l.cancel_disabled && !(l.cancel_disabled & (l.cancel_disabled - 1));
 }

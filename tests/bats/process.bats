@@ -22,6 +22,7 @@ setup() { need_build; }
 @test "handlers: while all are blocked" { both handlers while_all_are_blocked; }
 @test "handlers: each waiter is told" { both handlers each_waiter_is_told; }
 @test "handlers: each takes its own" { both handlers each_takes_its_own; }
+@test "handlers: unhandled in thread" { both handlers unhandled_in_thread; }
 @test "handlers: while main joins" { both handlers while_main_joins; }
 @test "handlers: raised by itself" { both handlers raised_by_itself; }
 @test "handlers: default action kills" { both handlers default_action_kills; }

@@ -98,6 +98,10 @@ static void tell(int number) {
   told = told + 1;
   EQ(number, SIGUSR2);
 }
+static void tell_any(int number) {
+  told = told + 1;
+  (void)number;
+}
 static void* waits_until_told(void* which) {
   char c;
   struct pollfd p = {.fd = quiet_pipe[0], .events = POLLIN};
@@ -149,6 +153,39 @@ CASE(each_takes_its_own) {
     finish(t[i]);
   }
   EQ(waiting, 10);
+}
+
+// Without a handler: ignored ones leave nothing behind, a blocked one acts when it is unblocked.
+static void* raises_unhandled(void* unblock) {
+  sigset_t set;
+  OK(raise(SIGWINCH));
+  OK(raise(SIGCHLD));
+  install(SIGWINCH, tell_any, 0);
+  install(SIGCHLD, tell_any, 0);
+  sched_yield();
+  EQ(told, 0);
+  sigemptyset(&set);
+  sigaddset(&set, SIGTERM);
+  OK(pthread_sigmask(SIG_BLOCK, &set, NULL));
+  OK(raise(SIGTERM));
+  sched_yield();
+  if (unblock) OK(pthread_sigmask(SIG_UNBLOCK, &set, NULL));
+  return NULL;
+}
+CASE(unhandled_in_thread) {
+  for (int unblock = 0; unblock < 2; unblock++) {
+    fflush(stdout);
+    pid_t child = fork();
+    SYS(child);
+    if (child == 0) {
+      finish(start(raises_unhandled, unblock ? &told : NULL));
+      _exit(3);
+    }
+    int status;
+    EQ(waitpid(child, &status, 0), child);
+    if (unblock) CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM);
+    else CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 3);
+  }
 }
 
 CASE(while_main_joins) {
