@@ -8,7 +8,15 @@ static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* time
   test_cancel();
   uint64_t want = bits(set) & ~kLibcSignals;
   siginfo_t scratch;
-  for (;;) {
+  int64_t deadline = kNoDeadline; // of all tries together
+  const bool timed = timeout && deadline_in(timeout, &deadline);
+  timespec left;
+  for (;; timeout = timed ? &left : timeout) {
+    if (timed) {
+      int64_t ns = deadline - nanotime();
+      if (ns < 0) ns = 0;
+      left = {ns / 1000000000, ns % 1000000000};
+    }
     if (int sig = take_pending(want, info ? info : &scratch)) return sig;
     long r = interruptible_sys(true, SYS_rt_sigtimedwait, &want, info ? info : &scratch, timeout, 8);
     if (r < 0) test_cancel();
