@@ -39,7 +39,9 @@ bool cancel_pending() {
 
 // libc looks again, and does nothing in a thread that is ending already.
 void test_cancel() {
-  if (GMP_UNLIKELY(cancel_pending())) pthread_testcancel();
+  if (GMP_LIKELY(!cancel_pending())) return;
+  self()->vfork_child = false; // left from within system()
+  pthread_testcancel();
 }
 
 bool cancel_async_pending() {

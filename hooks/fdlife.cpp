@@ -51,6 +51,9 @@ long do_close_range(unsigned first, unsigned last, int flags) {
 }
 
 } // namespace
+
+int close_uncancelled(int fd) { return int(ret(hook_close(fd))); }
+
 } // namespace gmp
 
 using namespace gmp;

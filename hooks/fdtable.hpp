@@ -108,6 +108,8 @@ int fd_ready(int fd, short events);
 
 // close(2) with the books kept; raw result (-errno). For the syscall() hook too.
 long hook_close(int fd);
+// close() as libc's insides call it: no cancellation point.
+int close_uncancelled(int fd);
 // In the child of fork, with reset_in_child(): kinds and sequence numbers of the parent are forgotten.
 void fd_reset_in_child();
 

@@ -2,10 +2,12 @@
 //
 // The child of a fork from a G has that G's stack and TCB and one kernel thread. It forgets the scheduler (reset_in_child) and is an ordinary thread of a
 // process that has not made any other yet: its first pthread_create starts a scheduler anew.
+#include <cstdio>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <wordexp.h>
 #include "hooks/fdtable.hpp"
 #include "hooks/signal.hpp"
 
@@ -13,6 +15,8 @@ namespace gmp {
 
 GMP_REAL(fork);
 GMP_REAL(system);
+GMP_REAL(popen);
+GMP_REAL(wordexp);
 GMP_REAL(posix_spawn);
 GMP_REAL(posix_spawnp);
 GMP_REAL(wait4);
@@ -61,24 +65,34 @@ GMP_HOOK int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
   return int(ret(blocking_point(SYS_waitid, type, id, info, options, nullptr)));
 }
 
-// libc's insides clone with the parent's memory and call no hooks; the parent sleeps until the exec, the P does not.
-GMP_HOOK int system(const char* command) {
+// posix_spawn's child runs libc's code in our memory and on the G's thread pointer, and may come to a hook by a detour (close). While it
+// lives everything on this thread goes straight to the kernel; the parent sleeps until the exec, the P does not. A cancellation that
+// leaves system() takes the mark off in cancel.cpp.
+template <class F> static auto spawning(F call) {
+  Thread* t = self();
+  const bool was = t->vfork_child;
   enter_syscall();
-  int r = REAL(system)(command);
+  t->vfork_child = true;
+  auto r = call();
+  t->vfork_child = was;
   exit_syscall();
   return r;
+}
+
+GMP_HOOK int system(const char* command) {
+  return spawning([&] { return REAL(system)(command); });
+}
+GMP_HOOK FILE* popen(const char* command, const char* how) {
+  return spawning([&] { return REAL(popen)(command, how); });
+}
+GMP_HOOK int wordexp(const char* words, wordexp_t* out, int flags) {
+  return spawning([&] { return REAL(wordexp)(words, out, flags); });
 }
 GMP_HOOK int posix_spawn(pid_t* pid, const char* path, const posix_spawn_file_actions_t* fa, const posix_spawnattr_t* attr,
                          char* const argv[], char* const envp[]) {
-  enter_syscall();
-  int r = REAL(posix_spawn)(pid, path, fa, attr, argv, envp);
-  exit_syscall();
-  return r;
+  return spawning([&] { return REAL(posix_spawn)(pid, path, fa, attr, argv, envp); });
 }
 GMP_HOOK int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_actions_t* fa, const posix_spawnattr_t* attr,
                           char* const argv[], char* const envp[]) {
-  enter_syscall();
-  int r = REAL(posix_spawnp)(pid, file, fa, attr, argv, envp);
-  exit_syscall();
-  return r;
+  return spawning([&] { return REAL(posix_spawnp)(pid, file, fa, attr, argv, envp); });
 }

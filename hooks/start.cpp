@@ -2,6 +2,9 @@
 #include "hooks/signal.hpp"
 
 namespace gmp {
+void (*g_process_begins)();
+void (*g_process_stays_native)();
+
 void hooks_start() {
   signal_start();
   cancel_start();

@@ -3,4 +3,8 @@
 namespace gmp {
 // Called once from libgmp.so's constructor when the process is to be served: what hooks can't constant-initialise.
 void hooks_start();
+// Set by preload: called when the first thread is about to be made, by the only thread, and when it turns out that the process can't be
+// served after all. May be null.
+extern void (*g_process_begins)();
+extern void (*g_process_stays_native)();
 } // namespace gmp

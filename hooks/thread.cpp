@@ -2,6 +2,7 @@
 #include <cstring>
 #include <threads.h>
 #include "hooks/thread.hpp"
+#include "hooks/start.hpp"
 #include "hooks/thread_libc.hpp"
 
 namespace gmp {
@@ -22,7 +23,11 @@ static GMP_NOINLINE bool begin() {
   }
   self_tid(); // the kernel's, while this is a kernel thread
   g_alive.store(1, std::memory_order_relaxed);
-  if (!start()) return false;
+  if (mode() == Mode::Unstarted && g_process_begins) g_process_begins();
+  if (!start()) {
+    if (g_process_stays_native) g_process_stays_native();
+    return false;
+  }
   if (getg() && getg() == main_g()) {
     char name[16] = "";
     sys(SYS_prctl, 16 /*PR_GET_NAME*/, name, 0, 0, 0);

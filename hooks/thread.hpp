@@ -36,8 +36,8 @@ struct Thread {
   int tid;
   stack_t altstack;                  // what sigaltstack() told and was told (virtual: the M has its own)
   pthread_mutex_t* robust_held;      // robust mutexes that this thread holds, linked through their __data.__list (mutex_robust.cpp)
-  // Set by vfork's stub in the child, cleared in the parent: it shares this memory with a parent that sleeps in the middle of its G, so
-  // hooks go straight to the kernel and touch no table (io: fdtable.hpp).
+  // A child that shares this memory may be running on this thread pointer (posix_spawn, vfork), with a parent that sleeps in the middle of
+  // its G: hooks go straight to the kernel and touch no table (io: fdtable.hpp).
   bool vfork_child;
   // Cancellation state and cleanup handlers are not here: libc's own, in the TCB, which is the G's (cancel.cpp).
 };

@@ -3,6 +3,7 @@
 // from the argument (libc's `environ` is not set yet). The scheduler itself starts at the first pthread_create.
 #include <dlfcn.h>
 #include "hooks/start.hpp"
+#include "preload/detour.hpp"
 #include "preload/settings.hpp"
 #include "preload/standaside.hpp"
 
@@ -15,6 +16,12 @@ void find_real_pthread_create() {
   void* p = dlvsym(RTLD_NEXT, "pthread_create", "GLIBC_2.34");
   if (!p) p = dlsym(RTLD_NEXT, "pthread_create");
   g_real_pthread_create = reinterpret_cast<decltype(g_real_pthread_create)>(p);
+}
+
+void begins() {
+  const char* why;
+  if (g_config.detours && !detours_install(&why) && g_config.verbose)
+    say("libc's inside calls block unannounced (%s); sysmon hands their P on", why);
 }
 
 __attribute__((constructor(101))) void start_up(int, char**, char** envp) {
@@ -34,6 +41,8 @@ __attribute__((constructor(101))) void start_up(int, char**, char** envp) {
     return stand_aside();
   }
   g_config = config;
+  g_process_begins = begins;
+  g_process_stays_native = detours_remove;
   hooks_start();
 }
 

@@ -36,6 +36,7 @@ struct Config {
   bool blocktrace = false;   // GMP_DEBUG=blocktrace=1: name unannounced blocking calls in the trace
   uint64_t chaos = 0;        // GMP_DEBUG=chaos=SEED: perturb scheduling decisions
   bool verbose = false;      // GMP_DEBUG=verbose=1: say why the library stands aside, warn once about fallbacks
+  bool detours = true;       // GMP_DEBUG=detours=0: libc's inside calls are left alone
   int max_ms = 10000;        // most kernel threads
 };
 extern Config g_config; // written by preload before start(), read-only afterwards

@@ -30,6 +30,8 @@ struct Layout {
   char* rtld_global;
   size_t user_off, used_off;
   void* (*allocate_tls)(void*);
+  void (*lock_wait)(void*);
+  void (*lock_wake)(void*);
   ptrdiff_t rseq_off;
   unsigned rseq_size;
   // learnt:
@@ -59,15 +61,20 @@ uint32_t* descriptor(const char* name) {
   return d;
 }
 
-// ld.so's lock over its stack lists lies behind the lists: used, user, cache (16 bytes each), two words, lock.
+// ld.so's lock over its stack lists lies behind the lists: used, user, cache (16 bytes each), two words, lock. When it is contended we ask
+// libc's own functions, for where its waiters wait may have been changed (preload/detour.cpp).
+void lock_wait(void* w) {
+  auto* word = static_cast<std::atomic<uint32_t>*>(w);
+  while (word->exchange(2, std::memory_order_acquire) != 0) futex_wait(word, 2);
+}
+void lock_wake(void* w) { futex_wake(static_cast<std::atomic<uint32_t>*>(w), 1); }
 std::atomic<uint32_t>* stack_lock() { return reinterpret_cast<std::atomic<uint32_t>*>(L.rtld_global + L.user_off + 16 + 16 + 8 + 8); }
 void lock_stacks() {
   uint32_t z = 0;
-  if (stack_lock()->compare_exchange_strong(z, 1, std::memory_order_acquire)) return;
-  while (stack_lock()->exchange(2, std::memory_order_acquire) != 0) futex_wait(stack_lock(), 2);
+  if (!stack_lock()->compare_exchange_strong(z, 1, std::memory_order_acquire)) L.lock_wait(stack_lock());
 }
 void unlock_stacks() {
-  if (stack_lock()->exchange(0, std::memory_order_release) == 2) futex_wake(stack_lock(), 1);
+  if (stack_lock()->exchange(0, std::memory_order_seq_cst) == 2) L.lock_wake(stack_lock());
 }
 ListNode* user_list() { return reinterpret_cast<ListNode*>(L.rtld_global + L.user_off); }
 ListNode* used_list() { return reinterpret_cast<ListNode*>(L.rtld_global + L.used_off); }
@@ -179,6 +186,7 @@ bool tls_probe(const char** why) {
   if (!find("_rtld_global", &L.rtld_global)) g_missing = "_rtld_global";
   if (!find("_dl_allocate_tls", &L.allocate_tls)) g_missing = "_dl_allocate_tls";
   if (!find("_dl_get_tls_static_info", &info)) g_missing = "_dl_get_tls_static_info";
+  if (!find("__lll_lock_wait_private", &L.lock_wait) || !find("__lll_lock_wake_private", &L.lock_wake)) L.lock_wait = lock_wait, L.lock_wake = lock_wake;
   if (g_missing) {
     *why = "this libc lacks a symbol that the thread control blocks need (glibc 2.34 or later is required)";
     return false;
@@ -284,7 +292,7 @@ void tls_forget() {
   L = Layout{};
   L.psize = keep.psize, L.tid_off = keep.tid_off, L.list_off = keep.list_off, L.tls_size = keep.tls_size;
   L.tls_align = keep.tls_align, L.tls_below = keep.tls_below, L.rtld_global = keep.rtld_global;
-  L.user_off = keep.user_off, L.used_off = keep.used_off, L.allocate_tls = keep.allocate_tls;
+  L.user_off = keep.user_off, L.used_off = keep.used_off, L.allocate_tls = keep.allocate_tls, L.lock_wait = keep.lock_wait, L.lock_wake = keep.lock_wake;
   L.rseq_off = keep.rseq_off, L.rseq_size = keep.rseq_size;
   g_top = nullptr; // old handles name nobody here
 }

@@ -56,4 +56,17 @@ inline uint64_t cycles() {
   return (uint64_t(hi) << 32) | lo;
 }
 
+// Code that goes to `to` from wherever it is put, and changes no register that a call hands over or keeps.
+inline constexpr unsigned kJumpSize = 14; // jmp *0(%rip), and the address
+inline void make_jump(char* code, void* to) {
+  const char jump[6] = {'\xff', '\x25', 0, 0, 0, 0};
+  __builtin_memcpy(code, jump, sizeof jump);
+  __builtin_memcpy(code + sizeof jump, &to, sizeof to);
+}
+// Where in a function a jump may be put: an endbr64 at its entry stays.
+inline char* after_landing_pad(char* entry) {
+  const char pad[4] = {'\xf3', '\x0f', '\x1e', '\xfa'};
+  return __builtin_memcmp(entry, pad, sizeof pad) == 0 ? entry + sizeof pad : entry;
+}
+
 } // namespace gmp::arch

@@ -1,0 +1,39 @@
+// Who waits where: a G in program code waits in the lot; g0, kernel threads that are no Gs and a G inside the runtime (making a
+// stack may call malloc) wait in the kernel. Either takes the lock with 2 in the word, so one wake for each unlock is enough,
+// wherever it goes. A wake that finds nobody in the lot goes to the kernel if somebody is, or is about to be, there:
+//     waiter: kernel_waiters += 1; the kernel compares the word with 2
+//     waker:  word = 0 (libc's exchange, a full barrier); the lot; kernel_waiters?
+#include "hooks/lowlock.hpp"
+#include <linux/futex.h>
+#include "hooks/fdtable.hpp"
+
+namespace gmp {
+namespace {
+
+constinit std::atomic<long> g_kernel_waiters{0};
+
+// Not the word's own address: a program's late wake of memory that was a lock of another kind must not come here.
+const void* key_of(int* word) { return reinterpret_cast<const char*>(word) + 2; }
+
+} // namespace
+
+void lowlock_wait(int* word) {
+  while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) {
+    if (io_g() && signal_context_ok()) {
+      Wait x = wait_on(key_of(word), [&] { return __atomic_load_n(word, __ATOMIC_SEQ_CST) == 2; }, {}, {}, {});
+      // A handler runs on the way out of the next verb, as it may in the kernel's wait; a cancellation acts at the next point, this is none.
+      if (GMP_UNLIKELY(x == Wait::Interrupted)) request_signals(getg());
+      continue;
+    }
+    g_kernel_waiters.fetch_add(1, std::memory_order_seq_cst);
+    sys(SYS_futex, word, FUTEX_WAIT_PRIVATE, 2, 0);
+    g_kernel_waiters.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+void lowlock_wake(int* word) {
+  if (wake(key_of(word), 1) == 0 && g_kernel_waiters.load(std::memory_order_seq_cst) > 0)
+    sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+}
+
+} // namespace gmp

@@ -1,0 +1,11 @@
+// libc's private low-level lock, under stdio's FILE locks, malloc's arenas and libc's own tables: a word that is 0 free, 1 taken, 2 taken with
+// waiters, and two functions for when it is contended. Ours take their place by a detour (preload/detour.cpp), so that a G waits for such
+// a lock as it does for a mutex.
+#pragma once
+
+namespace gmp {
+// The contract of __lll_lock_wait_private: returns with the lock taken, the word at 2. Any stack, any thread.
+void lowlock_wait(int* word);
+// The contract of __lll_lock_wake_private: called after the word went from 2 to 0; the lock may be gone by now.
+void lowlock_wake(int* word);
+} // namespace gmp
