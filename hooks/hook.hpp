@@ -82,6 +82,14 @@ template <class... A> inline long point_sys(bool restartable, bool certain, long
     if (after_interrupt(restartable) == After::Eintr) return -EINTR;
   }
 }
+// The same for a call that is no cancellation point.
+template <class... A> inline long waiting_sys(bool restartable, long n, A... a) {
+  for (;;) {
+    long r = interruptible_sys(false, n, a...);
+    if (GMP_LIKELY(r != kStopped)) return r;
+    if (after_interrupt(restartable, false) == After::Eintr) return -EINTR;
+  }
+}
 template <class... A> inline long blocking_point(long n, A... a) { return point_sys(true, false, n, a...); }
 template <class... A> inline long blocking_point_once(long n, A... a) { return point_sys(false, false, n, a...); } // no SA_RESTART
 

@@ -28,11 +28,11 @@ GMP_HOOK ssize_t msgrcv(int id, void* m, size_t n, long type, int flags) {
 // No cancellation points in glibc.
 GMP_HOOK int semop(int id, sembuf* ops, size_t n) noexcept {
   if (native()) return REAL(semop)(id, ops, n);
-  return int(announced(SYS_semop, id, ops, n));
+  return int(ret(waiting_sys(false, SYS_semop, id, ops, n)));
 }
 GMP_HOOK int semtimedop(int id, sembuf* ops, size_t n, const timespec* timeout) noexcept {
   if (native()) return REAL(semtimedop)(id, ops, n, timeout);
-  return int(announced(SYS_semtimedop, id, ops, n, timeout));
+  return int(ret(waiting_sys(false, SYS_semtimedop, id, ops, n, timeout)));
 }
 
 GMP_HOOK int mq_timedsend(mqd_t q, const char* m, size_t n, unsigned priority, const timespec* until) {

@@ -67,7 +67,12 @@ POINT(int, fallocate, (int fd, int how, off_t at, off_t n), SYS_fallocate, fd, h
 GMP_ALIAS(fallocate64, fallocate);
 PLAIN(int, ftruncate, (int fd, off_t n), SYS_ftruncate, fd, n)
 GMP_ALIAS(ftruncate64, ftruncate);
-PLAIN(int, flock, (int fd, int how), SYS_flock, fd, how)
+GMP_REAL(flock);
+GMP_HOOK int flock(int fd, int how) noexcept {
+  if (native()) return REAL(flock)(fd, how);
+  if (how & (LOCK_UN | LOCK_NB)) return int(announced(SYS_flock, fd, how));
+  return int(ret(waiting_sys(true, SYS_flock, fd, how)));
+}
 PLAIN(int, truncate, (const char* path, off_t n), SYS_truncate, path, n)
 GMP_ALIAS(truncate64, truncate);
 PLAIN(int, syncfs, (int fd), SYS_syncfs, fd)

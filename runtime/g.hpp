@@ -100,7 +100,7 @@ struct M {
   int syscall_fd;                    // /proc/self/task/TID/syscall, opened by sysmon at need; -1
   Note note;                         // parked here
   M* schedlink;                      // idle list / template's request list
-  M* all_next;                       // every M ever made; Ms are not destroyed
+  M* all_next;                       // every record ever made; those of ended Ms (tid 0) are used again
 };
 
 enum class PStatus : uint32_t { Idle, Running, Syscall };

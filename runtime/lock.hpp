@@ -49,13 +49,17 @@ public:
   void sleep() {
     while (v_.load(std::memory_order_acquire) == 0) futex_wait(&v_, 0);
   }
-  // False: a signal handler has run; call again.
-  bool sleep_until_signal() {
+  enum class Sleep { Woken, Signal, Timeout };
+  Sleep sleep_until_signal(int64_t ns = -1) { // Signal: a handler has run; call again
     for (;;) {
       uint32_t v = v_.load(std::memory_order_acquire);
-      if (v == 1) return true;
-      if (v == 2 && v_.compare_exchange_strong(v, 0)) return false;
-      if (v == 0 && futex_wait(&v_, 0) == -EINTR) return v_.load(std::memory_order_acquire) == 1;
+      if (v == 1) return Sleep::Woken;
+      if (v == 2 && v_.compare_exchange_strong(v, 0)) return Sleep::Signal;
+      if (v != 0) continue;
+      long r = futex_wait(&v_, 0, ns);
+      if (v_.load(std::memory_order_acquire) == 1) return Sleep::Woken;
+      if (r == -EINTR) return Sleep::Signal;
+      if (r == -ETIMEDOUT) return Sleep::Timeout;
     }
   }
   // From a signal handler on the sleeper's own thread: sleep_until_signal() returns false, also when it had not yet slept.

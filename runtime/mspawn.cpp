@@ -15,25 +15,45 @@ constexpr size_t kG0Stack = 64 << 10; // a signal frame with AMX state takes 12 
 static RtMutex m_slab_lock;
 static char *m_slab, *m_slab_end;
 
+static M* fresh_record() {
+  Locked l(m_slab_lock);
+  if (m_slab == m_slab_end) {
+    m_slab = static_cast<char*>(map_pages(64 << 10));
+    m_slab_end = m_slab + (64 << 10) / sizeof(M) * sizeof(M);
+  }
+  M* m = reinterpret_cast<M*>(m_slab);
+  m_slab += sizeof(M);
+  return m;
+}
+
+// A record is never unmapped: whoever still holds a stale pointer to it finds an M, if perhaps another one.
 M* new_m_record() {
-  if (sched.nm.load() >= g_config.max_ms) return nullptr;
+  int n = sched.nm.load();
+  do
+    if (n >= g_config.max_ms) return nullptr;
+  while (!sched.nm.compare_exchange_weak(n, n + 1));
   M* m;
   {
-    Locked l(m_slab_lock);
-    if (m_slab == m_slab_end) {
-      m_slab = static_cast<char*>(map_pages(64 << 10));
-      m_slab_end = m_slab + (64 << 10) / sizeof(M) * sizeof(M);
-    }
-    m = reinterpret_cast<M*>(m_slab);
-    m_slab += sizeof(M);
+    Locked l(sched.lock);
+    m = sched.mfree;
+    if (m) sched.mfree = m->schedlink;
   }
-  m->id = sched.nm.fetch_add(1);
+  if (m) return m;
+  m = fresh_record();
+  m->id = sched.mids.fetch_add(1);
   m->syscall_fd = -1;
   m->rng = uint32_t(arch::cycles()) | 1;
   if (g_config.chaos) m->rng = uint32_t(g_config.chaos * 2654435761u + unsigned(m->id)) | 1;
   m->all_next = sched.allm;
   while (!__atomic_compare_exchange_n(&sched.allm, &m->all_next, m, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED)) {}
   return m;
+}
+
+static void free_m_record(M* m) {
+  Locked l(sched.lock);
+  m->schedlink = sched.mfree;
+  sched.mfree = m;
+  sched.nm.fetch_sub(1);
 }
 
 void m_forget_all() {
@@ -68,11 +88,31 @@ void m_main(M* m) {
   sys(SYS_rt_sigprocmask, 0, 0, &m->sigmask, 8);
   P* p = m->nextp;
   m->nextp = nullptr;
-  acquirep(m, p);
+  if (p) acquirep(m, p);
   schedule_loop(m);
+  // An idle M ends. No handler finds it here; libc's own signal 33 must (setuid waits for every thread).
+  uint64_t all = ~(1ull << 32);
+  sys(SYS_rt_sigprocmask, 2, &all, 0, 8);
+  m_unwatch(m);
+  t_m = nullptr; // what libc's end of a thread calls is called by an ordinary thread
+  m->tid = 0;
+  free_m_record(m);
+}
+
+// One, and more when many wait for one.
+static M* spares() {
+  M* q = nullptr;
+  for (int n = sched.room_waiters.load(); n >= 0; n -= 4) {
+    M* m = new_m_record();
+    if (!m) break;
+    m->schedlink = q;
+    q = m;
+  }
+  return q;
 }
 
 void template_loop() {
+  bool refused = false;
   for (;;) {
     uint32_t seen = sched.template_word.load(std::memory_order_acquire); // before the look into the queue
     M* q;
@@ -81,9 +121,13 @@ void template_loop() {
       q = sched.template_queue;
       sched.template_queue = nullptr;
     }
+    if (!q && sched.spare_wanted.exchange(false)) q = spares();
     if (!q) {
       if (tls_ready() && reap_wanted()) reap();
-      futex_wait(&sched.template_word, seen);
+      // Refused: asked again until an M is idle, for nobody may be left who would ask.
+      futex_wait(&sched.template_word, seen, refused ? 10000000 : -1);
+      if (refused && sched.nmidle.load() == 0) sched.spare_wanted.store(true);
+      refused = false;
       continue;
     }
     pthread_attr_t a;
@@ -94,16 +138,19 @@ void template_loop() {
       M* m = q;
       q = m->schedlink;
       unsigned long t;
-      int e = 0;
-      for (int tries = 0; tries < 50 && (e = g_real_pthread_create(&t, &a, m_entry, m)) == EAGAIN; tries++) {
-        timespec ts{0, 10000000};
-        sys(SYS_nanosleep, &ts, 0);
-      }
+      int e = g_real_pthread_create(&t, &a, m_entry, m);
       if (e) {
         // No kernel thread to be had (ulimit -u, cgroup pids.max): the P goes back; whoever returns from a call takes it.
-        say("can't start another kernel thread (error %d): blocking calls will wait for one that returns", e);
-        sched.nm.fetch_sub(1);
-        shelve(m->nextp, m->spinning);
+        static bool said;
+        if (!said) say("can't start another kernel thread (error %d): blocking calls will wait for one that returns", e);
+        said = true;
+        P* p = m->nextp;
+        bool spinning = m->spinning;
+        m->nextp = nullptr;
+        m->spinning = false;
+        free_m_record(m);
+        if (p) shelve(p, spinning);
+        refused = true;
       }
     }
     pthread_attr_destroy(&a);

@@ -96,96 +96,7 @@ P* releasep(M* m) {
   return p;
 }
 
-// ---------------------------------------------------------------- waking and parking Ms
-
-// No kernel thread is to be had for p. An M may have gone to sleep since the last look: it gets p, or nobody would wake it.
-void shelve(P* p, bool spinning) {
-  M* m;
-  {
-    Locked l(sched.lock);
-    m = sched.midle;
-    if (!m) {
-      if (spinning) sched.nmspinning.fetch_sub(1);
-      pidleput(p);
-      return;
-    }
-    sched.midle = m->schedlink;
-    sched.nmidle--;
-  }
-  m->spinning = spinning;
-  m->nextp = p;
-  m->note.wake();
-}
-
-// Runs p on an idle or a new M. Without either (the cap) p goes back to the idle list: the next M that leaves a system call or
-// is about to park takes it.
-void startm(P* p, bool spinning) {
-  M* m;
-  {
-    Locked l(sched.lock);
-    if (!p && !(p = pidleget())) {
-      if (spinning) sched.nmspinning.fetch_sub(1);
-      return;
-    }
-    m = sched.midle;
-    if (m) {
-      sched.midle = m->schedlink;
-      sched.nmidle--;
-    }
-  }
-  bool fresh = !m;
-  if (fresh && !(m = new_m_record())) {
-    shelve(p, spinning);
-    return;
-  }
-  m->spinning = spinning;
-  m->nextp = p;
-  if (fresh) template_request(m);
-  else m->note.wake();
-}
-
-void wakep() {
-  if (sched.nprocs == 1 && cur_p()) return; // the only one is ours
-  // What was queued (a plain store to a ring's tail) before the look for searchers; pairs with the fence in find_runnable.
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (sched.npidle.load() == 0 || sched.nmspinning.load() != 0) return;
-  int zero = 0;
-  if (!sched.nmspinning.compare_exchange_strong(zero, 1)) return;
-  startm(nullptr, true);
-}
-
-// p has lost its M to the kernel: give it another if there is anything to do.
-void handoffp(P* p) {
-  sched.handoffs.fetch_add(1, std::memory_order_relaxed);
-  if (!runq::empty(p) || sched.runqsize.load() != 0) {
-    startm(p, false);
-    return;
-  }
-  if (sched.nmspinning.load() + sched.npidle.load() == 0) {
-    int zero = 0;
-    if (sched.nmspinning.compare_exchange_strong(zero, 1)) {
-      startm(p, true);
-      return;
-    }
-  }
-  int64_t when;
-  {
-    Locked l(sched.lock);
-    if (sched.runq.n != 0) goto start;
-    // The last P must not go idle while nobody waits for the network.
-    if (sched.npidle.load() == sched.nprocs - 1 && sched.lastpoll.load() != 0) goto start;
-    when = timers_first(p);
-    pidleput(p);
-  }
-  if (when != 0) {
-    int64_t until = sched.polluntil.load();
-    if (sched.lastpoll.load() != 0) wakep();
-    else if (until == 0 || until > when) netpoll_break();
-  }
-  return;
-start:
-  startm(p, false);
-}
+// ---------------------------------------------------------------- signal masks of Ms
 
 static void set_kernel_mask(M* m, uint64_t mask) {
   m->sigmask = mask;
@@ -194,26 +105,8 @@ static void set_kernel_mask(M* m, uint64_t mask) {
 
 // An idle M takes the signals that main would take, so that SIGTERM reaches a process whose Gs are all parked, and none that main
 // blocks (it may be waiting for them with sigwait).
-static void idle_mask(M* m) {
+void idle_mask(M* m) {
   if (GMP_UNLIKELY(m->sigmask != g_main.sigmask)) set_kernel_mask(m, g_main.sigmask);
-}
-
-// Sleeps until somebody hands this M a P.
-void stopm(M* m) {
-  GMP_ASSERT(!m->p && !m->spinning);
-  idle_mask(m);
-  {
-    Locked l(sched.lock);
-    m->note.clear();
-    m->schedlink = sched.midle;
-    sched.midle = m;
-    sched.nmidle++;
-  }
-  do signal_forward(); // first: the handler may have run before clear()
-  while (!m->note.sleep_until_signal());
-  P* p = m->nextp;
-  m->nextp = nullptr;
-  acquirep(m, p);
 }
 
 // ---------------------------------------------------------------- making Gs runnable
@@ -295,7 +188,7 @@ static void reset_spinning(M* m) {
   wakep();
 }
 
-// Blocks until there is something to run. On return m has a P.
+// Blocks until there is something to run. On return m has a P; null: it shall end.
 static G* find_runnable(M* m) {
 top:
   P* p = m->p;
@@ -416,7 +309,7 @@ top:
     int64_t until = sched.polluntil.load();
     if (until == 0 || until > poll_until) netpoll_break();
   }
-  stopm(m);
+  if (!stopm(m)) return nullptr;
   goto top;
 }
 
@@ -471,8 +364,9 @@ void schedule_loop(M* m) {
   }
   for (;;) {
     signal_forward();
-    if (!m->p) stopm(m);
+    if (!m->p && !stopm(m)) return;
     G* g = find_runnable(m);
+    if (!g) return;
     if (m->spinning) reset_spinning(m);
     execute(m, g);
   }

@@ -9,9 +9,13 @@ struct Sched {
   GList runq;
   std::atomic<long> runqsize;
   M* midle;
-  int nmidle;
+  std::atomic<int> nmidle;
   M* allm;
-  std::atomic<int> nm;     // Ms made so far
+  M* mfree;                // records of Ms that have ended
+  std::atomic<int> nm;     // Ms that exist
+  std::atomic<int> mids;
+  std::atomic<bool> spare_wanted;        // the template thread is to make Ms without a P
+  std::atomic<int> room_waiters;         // Gs in room_to_block()
   P* pidle;
   std::atomic<int> npidle;
   std::atomic<int> nmspinning;
@@ -23,6 +27,7 @@ struct Sched {
   std::atomic<long> ng;    // living Gs, main included
   RtMutex allg_lock;
   RtMutex reap_lock;       // held by sysmon while it reads records of Gs, by the reaper while it unmaps one
+  RtMutex watch_lock;      // M.syscall_fd: sysmon reads it, an M that ends takes it along
   G* allg;
   // netpoll: 0 while an M blocks in it, else when it was last polled (nanotime).
   uint32_t tid_base; // gtid()
@@ -119,20 +124,16 @@ bool reap_wanted();
 void reap();                              // template thread
 
 // ---- sched.cpp
-[[noreturn]] void schedule_loop(M* m);
+void schedule_loop(M* m);                 // returns when m shall end
 void ready(G* g, bool next = true);       // g is Runnable's owner's to give: puts it into a queue
 void ready_list(GList&);
-void wakep();
-void startm(P* p, bool spinning);
-void shelve(P* p, bool spinning);         // startm without an M to be had
-void handoffp(P* p);
 P* pidleget();                            // sched.lock held
 void pidleput(P* p);                      // sched.lock held
 void globrunqput(G*);                     // sched.lock held
 G* globrunqget(P*, int max);              // sched.lock held
 void acquirep(M*, P*);
 P* releasep(M*);
-void stopm(M*);                           // until somebody hands it a P
+void idle_mask(M*);                       // the signals that an idle M takes
 bool runq_empty(P*);
 inline bool chaos(unsigned one_in);       // true now and then, in chaos mode only
 uint32_t fastrand();
@@ -164,6 +165,14 @@ void netpoll_break();
 bool netpoll_any();                       // has anything been registered?
 void netpoll_forget_all();
 
+// ---- m.cpp: which M runs which P
+void wakep();
+void startm(P* p, bool spinning);
+void shelve(P* p, bool spinning);         // startm without an M to be had
+void handoffp(P* p);
+bool stopm(M*);                           // until somebody hands it a P; false: it shall end
+void room_to_block(G*, void (*leave)(G*)); // leave(g) once another M is there to run the others
+
 // ---- mspawn.cpp: kernel threads
 M* new_m_record();                        // null at the cap
 void template_request(M*);
@@ -175,6 +184,7 @@ void m_main(M*);
 void sysmon_start();
 void sysmon_wake();                       // if in deep sleep
 void schedtrace(int64_t now);
+void m_unwatch(M*);                       // m's kernel thread is about to end
 
 inline bool chaos(unsigned one_in) { return GMP_UNLIKELY(g_config.chaos != 0) && fastrand() % one_in == 0; }
 

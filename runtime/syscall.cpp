@@ -91,24 +91,41 @@ void run_sigpend(G* g) {
   if (g_run_pending_signals) g_run_pending_signals();
 }
 
-void enter_syscall() {
-  G* g = getg();
-  if (!g || g->insys.load(std::memory_order_relaxed)) return;
-  enter_rt(g);
+// In the runtime.
+static void leave_p(G* g) {
   M* m = g->m;
   P* p = m->p;
-  // Work for which nobody was woken: this M may be away for long.
-  if (GMP_UNLIKELY(p->lazy.load(std::memory_order_relaxed))) {
-    p->lazy.store(false, std::memory_order_relaxed);
-    if (!runq::empty(p)) wakep();
-  }
   m->oldp = p;
   m->p = nullptr;
   p->m = nullptr;
   g->status.store(GStatus::Syscall, std::memory_order_relaxed);
   g->insys.store(1, std::memory_order_relaxed);
   p->status.store(PStatus::Syscall, std::memory_order_release); // from here on sysmon may take it
+}
+
+void enter_syscall() {
+  G* g = getg();
+  if (!g || g->insys.load(std::memory_order_relaxed)) return;
+  enter_rt(g);
+  P* p = g->m->p;
+  // Work for which nobody was woken: this M may be away for long.
+  if (GMP_UNLIKELY(p->lazy.load(std::memory_order_relaxed))) {
+    p->lazy.store(false, std::memory_order_relaxed);
+    if (!runq::empty(p)) wakep();
+  }
+  leave_p(g);
   leave_rt(g, 0);
+}
+
+// Calls whose end is another thread's doing. A disk ends what it has begun; so does an open, but of a FIFO.
+static bool waits_for_others(long n) {
+  switch (n) {
+  case SYS_flock: case SYS_fcntl: case SYS_futex: case SYS_wait4: case SYS_waitid: case SYS_connect:
+  case SYS_msgsnd: case SYS_msgrcv: case SYS_semop: case SYS_semtimedop: case SYS_mq_timedsend: case SYS_mq_timedreceive:
+  case SYS_poll: case SYS_ppoll: case SYS_select: case SYS_pselect6: case SYS_epoll_wait: case SYS_epoll_pwait:
+  case SYS_rt_sigtimedwait: case SYS_rt_sigsuspend: case SYS_pause: return true;
+  default: return false;
+  }
 }
 
 void exit_syscall() {
@@ -167,6 +184,8 @@ void stop_signal_install() {
 long interruptible_call(bool certain, long n, long a, long b, long c, long d, long e, long f) {
   G* g = getg();
   if (!g) return sys(n, a, b, c, d, e, f);
+  if (GMP_UNLIKELY(sched.nmidle.load(std::memory_order_relaxed) == 0) && !g->insys.load(std::memory_order_relaxed) && waits_for_others(n))
+    room_to_block(g, leave_p); // enter_syscall() finds it done
   certain ? enter_syscall_block() : enter_syscall();
   g->stoppable.store(1, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_seq_cst);

@@ -36,7 +36,7 @@ void schedtrace(int64_t now) {
                     "SCHED %ldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d idlethreads=%d runqueue=%ld gs=%ld "
                     "runnable=%ld running=%ld syscall=%ld waiting=%ld handoffs=%ld unannounced=%ld polls=%ld [",
                     (now - sched.start_time) / 1000000, sched.nprocs, sched.npidle.load(), sched.nm.load(), sched.nmspinning.load(),
-                    sched.nmidle, sched.runqsize.load(), sched.ng.load(), runnable, running, insys, waiting, sched.handoffs.load(),
+                    sched.nmidle.load(), sched.runqsize.load(), sched.ng.load(), runnable, running, insys, waiting, sched.handoffs.load(),
                     sched.unannounced.load(), sched.polls.load());
   for (int i = 0; i < sched.nprocs && n < sizeof b - 32; i++) n += format(b + n, sizeof b - n, i ? " %u" : "%u", runq::length(sched.allp[i]));
   b[n < sizeof b - 2 ? n++ : n] = ']';
@@ -51,6 +51,7 @@ void schedtrace(int64_t now) {
         st[int(p->status.load())], p->schedtick, p->syscalltick, m ? m->id : -1, runq::length(p), p->ngfree, p->timers.n, p->steals);
   }
   for (M* m = sched.allm; m; m = m->all_next) {
+    if (m->tid == 0) continue;
     G* g = m->curg;
     P* p = m->p;
     say("  M%d: tid=%d p=%d curg=%ld spinning=%d", m->id, m->tid, p ? p->id : -1, g ? long(g->goid) : -1l, int(m->spinning));
@@ -66,9 +67,16 @@ void schedtrace(int64_t now) {
   }
 }
 
+void m_unwatch(M* m) {
+  Locked l(sched.watch_lock);
+  if (m->syscall_fd >= 0) sys(SYS_close, m->syscall_fd);
+  m->syscall_fd = -1;
+}
+
 // /proc's word on what the M does: "running", or the number of the system call it sits in. False: can't tell. sysmon only. The descriptor
 // is kept (0.5 us a look) and kept high, out of the way of programs that count on the lowest free number.
 static bool look(M* m, char b[32]) {
+  Locked l(sched.watch_lock);
   if (m->syscall_fd == -2) return false;
   if (m->syscall_fd < 0) {
     char path[64];
