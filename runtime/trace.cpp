@@ -95,9 +95,17 @@ static bool look(M* m, char b[32]) {
   return true;
 }
 
+// Blocked on something that another M could get on without. Not on the address space's lock, which all that would run instead want too
+// (mmap, mprotect, munmap, brk, mremap, madvise: a program's threads growing their heaps): those wait their turn.
 bool in_kernel(M* m) {
   char b[32];
-  return look(m, b) && b[0] != 'r';
+  if (!look(m, b) || b[0] == 'r') return false;
+  int n = 0;
+  for (char* c = b; *c >= '0' && *c <= '9'; c++) n = n * 10 + (*c - '0');
+  switch (b[0] == '-' ? -1 : n) {
+  case SYS_mmap: case SYS_mprotect: case SYS_munmap: case SYS_brk: case SYS_mremap: case SYS_madvise: return false;
+  default: return true;
+  }
 }
 
 // The M's P has been taken unannounced: name the call.

@@ -36,6 +36,30 @@ few_kernel_threads() {
 @test "10,000 threads in cond_wait: kernel threads below Ps + 8" { few_kernel_threads in_cond_wait 10000; }
 @test "10,000 threads asleep: kernel threads below Ps + 8" { few_kernel_threads asleep 10000; }
 
+@test "a stdio server with 5,000 connections: kernel threads below Ps + 8" {
+  few_kernel_threads stdio_server 5000
+  [ "$(field 'Threads at the end')" -lt $((${maxprocs[-1]} + 8)) ]
+}
+
+# The kernel threads are needed, and go.
+@test "1,000 threads in flock" { for p in "${maxprocs[@]}"; do crowd "$p" in_flock --size=1000; done; }
+@test "1,000 threads in fsync and pread" { for p in "${maxprocs[@]}"; do crowd "$p" in_fsync --size=1000; done; }
+
+# The rest waits for a kernel thread, and the thread that holds the lock always has one.
+@test "300 threads in flock, 20 kernel threads" {
+  export GMP_DEBUG=maxms=20
+  for p in "${maxprocs[@]}"; do
+    crowd "$p" in_flock --size=300
+    [ "$(field Threads)" -le 22 ] # with sysmon and the thread that makes the others
+  done
+}
+@test "300 threads in flock, and the kernel refuses more than 60" {
+  [ "$(id -u)" = 0 ] || skip "a limit for another user"
+  for p in "${maxprocs[@]}"; do
+    (ulimit -u 60 && crowd "$p" in_flock --size=300 </dev/null 2>&1)
+  done
+}
+
 @test "natively every thread is one of the kernel's: the test can tell" {
   natively "$programs/many" in_cond_wait --size=500 >"$BATS_TEST_TMPDIR/out"
   cat "$BATS_TEST_TMPDIR/out"

@@ -3,6 +3,7 @@
 #include "net.h"
 #include <semaphore.h>
 #include <stdatomic.h>
+#include <sys/file.h>
 #include <sys/resource.h>
 
 static long status_of(const char* key) {
@@ -51,6 +52,14 @@ static void finish_all(pthread_t* t, long n) {
   free(t);
 }
 
+static long descriptors(void) {
+  struct rlimit limit;
+  SYS(getrlimit(RLIMIT_NOFILE, &limit));
+  limit.rlim_cur = limit.rlim_max;
+  SYS(setrlimit(RLIMIT_NOFILE, &limit));
+  return (long)limit.rlim_max;
+}
+
 static int (*pairs)[2];
 static long pair_count;
 static void* read_own(void* argument) {
@@ -61,11 +70,7 @@ static void* read_own(void* argument) {
 
 CASE_ALONE(in_read) {
   long n = size_or(10000);
-  struct rlimit limit;
-  SYS(getrlimit(RLIMIT_NOFILE, &limit));
-  limit.rlim_cur = limit.rlim_max;
-  SYS(setrlimit(RLIMIT_NOFILE, &limit));
-  pair_count = (long)(limit.rlim_max - 200) / 2; // where descriptors do not suffice, several threads share a socket
+  pair_count = (descriptors() - 200) / 2; // where descriptors do not suffice, several threads share a socket
   if (pair_count > n) pair_count = n;
   pairs = malloc((size_t)pair_count * sizeof *pairs);
   for (long i = 0; i < pair_count; i++) SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, pairs[i]));
@@ -130,4 +135,104 @@ CASE_ALONE(asleep) {
   while (arrived < n) pause_ms(1);
   report(n);
   finish_all(t, n);
+}
+
+// A server written with stdio: a thread for each connection, lines in, lines out.
+static void* line_server(void* argument) {
+  long i = (intptr_t)argument;
+  FILE* f = fdopen(pairs[i][0], "r+");
+  CHECK(f);
+  arrived++;
+  char line[100];
+  while (fgets(line, sizeof line, f)) {
+    CHECK(fprintf(f, "%ld: %s", i, line) > 0);
+    OK(fflush(f));
+  }
+  OK(fclose(f));
+  return argument;
+}
+
+CASE_ALONE(stdio_server) {
+  long n = size_or(5000);
+  if (n > (descriptors() - 200) / 2) FAIL("%ld connections need more descriptors than are allowed here", n);
+  pairs = malloc((size_t)n * sizeof *pairs);
+  int listener = listening(4096);
+  for (long i = 0; i < n; i++) {
+    pairs[i][1] = connected_to(listener);
+    SYS(pairs[i][0] = accept(listener, NULL, NULL));
+  }
+  pthread_t* t = start_all(n, line_server);
+  until_arrived(n);
+  report(n);
+  for (int round = 0; round < 3; round++) {
+    for (long i = 0; i < n; i++) CHECK(dprintf(pairs[i][1], "round %d\n", round) > 0);
+    for (long i = n - 1; i >= 0; i--) {
+      char got[100], wanted[100];
+      int length = sprintf(wanted, "%ld: round %d\n", i, round);
+      EQ(recv(pairs[i][1], got, (size_t)length, MSG_WAITALL), length);
+      EQ(memcmp(got, wanted, (size_t)length), 0);
+    }
+  }
+  printf("Threads at the end: %ld\n", status_of("Threads:"));
+  for (long i = 0; i < n; i++) SYS(close(pairs[i][1]));
+  finish_all(t, n);
+  free(pairs);
+}
+
+// All of them block in the kernel, where nothing but a kernel thread can wait. Afterwards these go.
+static char lock_file[] = "/tmp/many-flock-XXXXXX";
+static void* wait_for_flock(void* argument) {
+  int fd = open(lock_file, O_RDWR);
+  SYS(fd);
+  arrived++;
+  SYS(flock(fd, LOCK_EX));
+  SYS(flock(fd, LOCK_UN));
+  SYS(close(fd));
+  return argument;
+}
+
+CASE_ALONE(in_flock) {
+  long n = size_or(1000);
+  CHECK(descriptors() > n + 100);
+  int fd = mkstemp(lock_file);
+  SYS(fd);
+  SYS(flock(fd, LOCK_EX));
+  pthread_t* t = start_all(n, wait_for_flock);
+  until_arrived(n);
+  report(n);
+  SYS(flock(fd, LOCK_UN));
+  finish_all(t, n);
+  SYS(close(fd));
+  SYS(unlink(lock_file));
+  while (status_of("Threads:") >= 20) pause_ms(10);
+  printf("Threads afterwards: fewer than 20\n");
+}
+
+// Calls that end by themselves, many at once: data that the page cache does not have, and data on its way to the disk.
+static void* write_and_sync(void* argument) {
+  char name[] = "/tmp/many-sync-XXXXXX";
+  unsigned char bytes[8192];
+  int fd = mkstemp(name);
+  SYS(fd);
+  SYS(unlink(name));
+  arrived++;
+  for (int i = 0; i < 4; i++) {
+    fill_pattern(bytes, (size_t)i * sizeof bytes, sizeof bytes);
+    EQ(pwrite(fd, bytes, sizeof bytes, i * (off_t)sizeof bytes), (ssize_t)sizeof bytes);
+    SYS(fsync(fd));
+    SYS(posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+    EQ(pread(fd, bytes, sizeof bytes, i * (off_t)sizeof bytes), (ssize_t)sizeof bytes);
+    check_pattern(bytes, (size_t)i * sizeof bytes, sizeof bytes);
+  }
+  SYS(close(fd));
+  return argument;
+}
+
+CASE_ALONE(in_fsync) {
+  long n = size_or(1000);
+  CHECK(descriptors() > n + 100);
+  pthread_t* t = start_all(n, write_and_sync);
+  finish_all(t, n);
+  while (status_of("Threads:") >= 20) pause_ms(10);
+  printf("alive: %ld\nThreads afterwards: fewer than 20\n", n);
 }
