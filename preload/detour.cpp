@@ -120,9 +120,9 @@ public:
     memcpy(at, bytes, arch::kJumpSize);
     return true;
   }
-  void close() {
+  void close(bool opened = true) {
     if (fd_ >= 0) sys(SYS_close, fd_);
-    else if (lo_) sys(SYS_mprotect, lo_, n_, PROT_READ | PROT_EXEC);
+    else if (opened) sys(SYS_mprotect, lo_, n_, PROT_READ | PROT_EXEC);
   }
 };
 
@@ -156,12 +156,10 @@ bool detours_install(const char** why) {
     if (!add(libc, text, all[i]) && g_config.verbose) say("no detour for %s", all[i].name);
   Writer w;
   *why = "neither /proc/self/mem nor mprotect may change libc's code";
-  bool done = w.open(text) && write_all(w, false, g_patched);
-  if (!done) { // what stands is taken back, or it was not written at all
-    write_all(w, true, g_patched);
-    g_patched = 0;
-  }
-  w.close();
+  const bool open = w.open(text), done = open && write_all(w, false, g_patched);
+  if (open && !done) write_all(w, true, g_patched);
+  if (!done) g_patched = 0;
+  w.close(open);
   return done;
 }
 

@@ -81,7 +81,7 @@ bool debug_pair(Text key, Text value, Config& c) {
   uint64_t n;
   if (key.is("schedtrace")) return number_in(value, 0, 1000000000, &n) && (c.schedtrace_ms = int(n), true);
   if (key.is("scheddetail")) return flag(value, &c.scheddetail);
-  if (key.is("blocktrace")) return flag(value, &c.blocktrace);
+  if (key.is("blocktrace")) return number_in(value, 0, 2, &n) && (c.blocktrace = int(n), true);
   if (key.is("chaos")) return number(value, &c.chaos);
   if (key.is("verbose")) return flag(value, &c.verbose);
   if (key.is("detours")) return flag(value, &c.detours);
@@ -127,7 +127,7 @@ Settings read_settings(char** envp, Config& config) {
     } else if (const char* v = value_of(entry, "GMP_DEBUG"); v && *v) {
       if (!debug(v, config))
         return bad("GMP_DEBUG", v,
-                   "must be key=value,... of schedtrace=MS scheddetail=0|1 blocktrace=0|1 chaos=SEED verbose=0|1 detours=0|1 maxms=N");
+                   "must be key=value,... of schedtrace=MS scheddetail=0|1 blocktrace=0|1|2 chaos=SEED verbose=0|1 detours=0|1 maxms=N");
     } else if (const char* v = value_of(entry, "GMP_DISABLE"); v && *v) {
       if (!flag(whole(v), &disabled)) return bad("GMP_DISABLE", v, "must be 0 or 1");
     }

@@ -46,5 +46,8 @@ __attribute__((constructor(101))) void start_up(int, char**, char** envp) {
   hooks_start();
 }
 
+// Ordered behind the program's own ends: libraries end in reverse order.
+__attribute__((destructor(101))) void wind_up() { at_process_end(); }
+
 } // namespace
 } // namespace gmp

@@ -79,6 +79,8 @@ struct alignas(64) G {
   size_t asked_size;                 // of the stack, by the program: what it is told (the rest is slack for a signal frame)
   char* stack_top;                   // where the first frame goes
   bool user_stack, dirty_stack;
+  short blocked_call;                // what held its P unannounced (blocktrace.cpp), plus 1; 0: nothing
+  int64_t blocked_at;
   char name[16];
   G *all_prev, *all_next;            // every shell, for dumps; sched.allg_lock
 };

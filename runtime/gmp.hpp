@@ -33,7 +33,7 @@ struct Config {
   size_t stack_cap = 0;      // GMP_STACK: cap on the stack size a program asks for; 0: none
   int schedtrace_ms = 0;     // GMP_DEBUG=schedtrace=MS
   bool scheddetail = false;  // GMP_DEBUG=scheddetail=1
-  bool blocktrace = false;   // GMP_DEBUG=blocktrace=1: name unannounced blocking calls in the trace
+  int blocktrace = 0;        // GMP_DEBUG=blocktrace=1: unannounced blocking calls by name; 2: and their stacks as they occur
   uint64_t chaos = 0;        // GMP_DEBUG=chaos=SEED: perturb scheduling decisions
   bool verbose = false;      // GMP_DEBUG=verbose=1: say why the library stands aside, warn once about fallbacks
   bool detours = true;       // GMP_DEBUG=detours=0: libc's inside calls are left alone
@@ -243,5 +243,7 @@ void set_sigmask_of(G* not_yet_running, uint64_t mask);
 // ---------------------------------------------------------------- looking in
 struct Stats { long gs, ms, ps, spinning, idle_ps, idle_ms, runq, handoffs, unannounced, steals, parks, polls; };
 Stats stats();
+// What the process's end has to say (GMP_DEBUG=blocktrace=1). Any thread.
+void at_process_end();
 
 } // namespace gmp

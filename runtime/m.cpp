@@ -185,7 +185,11 @@ void room_to_block(G* g, void (*leave)(G*)) {
     o.deadline = nanotime() + nap;
     Wait x = wait_on(&sched.room_waiters, [] { return sched.nmidle.load() == 0; }, {}, {}, o);
     sched.room_waiters.fetch_sub(1);
-    if (x == Wait::Interrupted) request_signals(g); // the call that comes looks for the rest
+    if (x == Wait::Interrupted) { // it was meant for the call, which ends before it begins
+      g->intr.store(1, std::memory_order_seq_cst);
+      RtScope rt;
+      return leave(g);
+    }
     if (nap < 16000000) nap *= 2;
   }
 }

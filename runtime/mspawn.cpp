@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include "runtime/blocktrace.hpp"
 #include "runtime/sched.hpp"
 
 namespace gmp {

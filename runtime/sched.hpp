@@ -184,7 +184,6 @@ void m_main(M*);
 void sysmon_start();
 void sysmon_wake();                       // if in deep sleep
 void schedtrace(int64_t now);
-void m_unwatch(M*);                       // m's kernel thread is about to end
 
 inline bool chaos(unsigned one_in) { return GMP_UNLIKELY(g_config.chaos != 0) && fastrand() % one_in == 0; }
 

@@ -4,6 +4,7 @@
 #include <new>
 #include <sched.h>
 #include <sys/syscall.h>
+#include "runtime/blocktrace.hpp"
 #include "runtime/sched.hpp"
 
 namespace gmp {
@@ -175,6 +176,10 @@ void reset_in_child() {
   new (&g_main) G{};
   new (&start_lock) RtMutex{};
   tls_forget();
+}
+
+void at_process_end() {
+  if (g_config.blocktrace && mode() == Mode::Running) blocktrace_report();
 }
 
 Stats stats() {

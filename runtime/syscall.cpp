@@ -14,6 +14,7 @@
 // the one it waits for.
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
+#include "runtime/blocktrace.hpp"
 #include "runtime/sched.hpp"
 #include "runtime/runq.hpp"
 
@@ -76,6 +77,7 @@ void enter_rt_slow(G* g) {
     uint8_t s = g->steal.load(std::memory_order_acquire);
     if (s == stealflag::None) break;
     if (s == stealflag::Taken) {
+      block_ends(g);
       g->steal.store(stealflag::None, std::memory_order_relaxed);
       if (!g->insys.load(std::memory_order_relaxed)) get_p(g);
       break;
@@ -184,10 +186,11 @@ void stop_signal_install() {
 long interruptible_call(bool certain, long n, long a, long b, long c, long d, long e, long f) {
   G* g = getg();
   if (!g) return sys(n, a, b, c, d, e, f);
+  g->stoppable.store(1, std::memory_order_relaxed); // also while it waits for room: the call ends before it begins then
   if (GMP_UNLIKELY(sched.nmidle.load(std::memory_order_relaxed) == 0) && !g->insys.load(std::memory_order_relaxed) && waits_for_others(n))
     room_to_block(g, leave_p); // enter_syscall() finds it done
   certain ? enter_syscall_block() : enter_syscall();
-  g->stoppable.store(1, std::memory_order_relaxed);
+  g->stoppable.store(1, std::memory_order_relaxed); // a handler's call may have cleared it
   std::atomic_thread_fence(std::memory_order_seq_cst);
   long r = arch::gmp_syscall_unless(&g->intr, n, a, b, c, d, e, f);
   g->stoppable.store(0, std::memory_order_relaxed);

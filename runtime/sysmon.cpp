@@ -7,13 +7,11 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
+#include "runtime/blocktrace.hpp"
 #include "runtime/sched.hpp"
 #include "runtime/runq.hpp"
 
 namespace gmp {
-
-void unannounced_seen(M* m); // trace.cpp: names the call
-bool in_kernel(M* m);        // trace.cpp
 
 static bool other_work(P* p) {
   if (!runq::empty(p) || sched.runqsize.load() > 0) return true;
@@ -41,9 +39,9 @@ static bool rob(P* p, M* m) {
   // From here on g's M can't touch P or M state: its first verb waits for the flag to leave Tentative.
   m->p = nullptr;
   p->m = nullptr;
+  block_begins(m, g);
   g->steal.store(stealflag::Taken, std::memory_order_release);
   sched.unannounced.fetch_add(1, std::memory_order_relaxed);
-  unannounced_seen(m);
   handoffp(p);
   return true;
 }
@@ -108,7 +106,7 @@ static bool retake(int64_t now) {
       if (held > 100000 && held < 4000000) {
         if (now - p->seen_state_at < 1000000 || !m || !other_work(p)) continue; // one that computes is not asked at every look
         p->seen_state_at = now;
-        if (in_kernel(m) && rob(p, m)) did = true;
+        if (in_kernel(m, true) && rob(p, m)) did = true;
         continue;
       }
       if (!m || held < 4000000 || !other_work(p)) continue;
@@ -118,7 +116,7 @@ static bool retake(int64_t now) {
         p->seen_cpu_tick = p->schedtick;
         p->seen_cpu = cpu_time(m);
       }
-      if (held < 10000000 || (cpu_time(m) - p->seen_cpu < 5000000 && !in_kernel(m))) continue;
+      if (held < 10000000 || (cpu_time(m) - p->seen_cpu < 5000000 && !in_kernel(m, false))) continue;
       if (rob(p, m)) did = true;
       p->seen_sched_at = now;
     }
@@ -185,6 +183,7 @@ void sysmon_wake() {
 }
 
 void sysmon_start() {
+  blocktrace_start();
   uint64_t block = ~((1ull << 31) | (1ull << 32)), old = 0;
   sys(SYS_rt_sigprocmask, 2, &block, &old, 8);
   pthread_attr_t a;

@@ -1,6 +1,7 @@
-// schedtrace: lines as Go prints them, and the names of calls that blocked a P unannounced.
+// schedtrace: lines as Go prints them.
 #include <fcntl.h>
 #include <sys/syscall.h>
+#include "runtime/blocktrace.hpp"
 #include "runtime/sched.hpp"
 #include "runtime/runq.hpp"
 
@@ -34,10 +35,10 @@ void schedtrace(int64_t now) {
   }
   size_t n = format(b, sizeof b,
                     "SCHED %ldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d idlethreads=%d runqueue=%ld gs=%ld "
-                    "runnable=%ld running=%ld syscall=%ld waiting=%ld handoffs=%ld unannounced=%ld polls=%ld [",
+                    "runnable=%ld running=%ld syscall=%ld waiting=%ld handoffs=%ld unannounced=%ld blocked=%ld polls=%ld [",
                     (now - sched.start_time) / 1000000, sched.nprocs, sched.npidle.load(), sched.nm.load(), sched.nmspinning.load(),
                     sched.nmidle.load(), sched.runqsize.load(), sched.ng.load(), runnable, running, insys, waiting, sched.handoffs.load(),
-                    sched.unannounced.load(), sched.polls.load());
+                    sched.unannounced.load(), blocked_calls(), sched.polls.load());
   for (int i = 0; i < sched.nprocs && n < sizeof b - 32; i++) n += format(b + n, sizeof b - n, i ? " %u" : "%u", runq::length(sched.allp[i]));
   b[n < sizeof b - 2 ? n++ : n] = ']';
   b[n < sizeof b - 1 ? n++ : n - 1] = '\n';
@@ -65,57 +66,6 @@ void schedtrace(int64_t now) {
     say("  G%ld: status=%s(%s) name=%s", long(g->goid), st[int(s)], wait_reason_name(g->reason), g->name[0] ? g->name : "-");
     shown++;
   }
-}
-
-void m_unwatch(M* m) {
-  Locked l(sched.watch_lock);
-  if (m->syscall_fd >= 0) sys(SYS_close, m->syscall_fd);
-  m->syscall_fd = -1;
-}
-
-// /proc's word on what the M does: "running", or the number of the system call it sits in. False: can't tell. sysmon only. The descriptor
-// is kept (0.5 us a look) and kept high, out of the way of programs that count on the lowest free number.
-static bool look(M* m, char b[32]) {
-  Locked l(sched.watch_lock);
-  if (m->syscall_fd == -2) return false;
-  if (m->syscall_fd < 0) {
-    char path[64];
-    format(path, sizeof path, "/proc/self/task/%d/syscall", m->tid);
-    long fd = m->tid ? sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;
-    long high = fd < 0 ? -1 : sys(SYS_fcntl, fd, 1030 /*F_DUPFD_CLOEXEC*/, 200);
-    if (fd >= 0) sys(SYS_close, fd);
-    m->syscall_fd = high < 0 ? -2 : int(high);
-    if (high < 0) return false;
-  }
-  long n = sys(SYS_pread64, m->syscall_fd, b, 31, 0);
-  if (n <= 0) return false;
-  b[n] = 0;
-  for (char* c = b; *c; c++)
-    if (*c == ' ' || *c == '\n') *c = 0;
-  return true;
-}
-
-// Blocked on something that another M could get on without. Not on the address space's lock, which all that would run instead want too
-// (mmap, mprotect, munmap, brk, mremap, madvise: a program's threads growing their heaps): those wait their turn.
-bool in_kernel(M* m) {
-  char b[32];
-  if (!look(m, b) || b[0] == 'r') return false;
-  int n = 0;
-  for (char* c = b; *c >= '0' && *c <= '9'; c++) n = n * 10 + (*c - '0');
-  switch (b[0] == '-' ? -1 : n) {
-  case SYS_mmap: case SYS_mprotect: case SYS_munmap: case SYS_brk: case SYS_mremap: case SYS_madvise: return false;
-  default: return true;
-  }
-}
-
-// The M's P has been taken unannounced: name the call.
-void unannounced_seen(M* m) {
-  char b[32];
-  if (!g_config.blocktrace || !look(m, b)) return;
-  G* g = m->curg;
-  bool running = b[0] == 'r';
-  say("blocktrace: G%ld held its P unannounced: %s%s", g ? long(g->goid) : 0l, running ? "running program code" : "in system call ",
-      running ? "" : b);
 }
 
 } // namespace gmp

@@ -98,7 +98,7 @@ Wait sleep_until(int64_t deadline) {
 void interrupt_call(G* g) {
   RtScope rt;
   uint32_t w = g->wait.load(std::memory_order_seq_cst);
-  if (w == waitword::Waiting || w == waitword::Parked) return;
+  if ((w == waitword::Waiting || w == waitword::Parked) && !g->stoppable.load(std::memory_order_seq_cst)) return;
   g->intr.store(1, std::memory_order_seq_cst);
   std::atomic_thread_fence(std::memory_order_seq_cst);
   if (g->stoppable.load(std::memory_order_seq_cst)) stop_running(g);

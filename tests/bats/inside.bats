@@ -16,8 +16,81 @@ setup() { need_build; }
 @test "inside: malloc from many threads" { both inside malloc_from_many_threads; }
 @test "inside: numbers closed by stdio" { both inside numbers_closed_by_stdio; }
 
-@test "inside: the same without detours" {
+# ---- the detours themselves
+
+# unannounced CALL COMMAND...: how often CALL held a P, with one P
+unannounced() {
+  local call=$1
+  shift
+  GMP_DEBUG=${GMP_DEBUG:+$GMP_DEBUG,}blocktrace=1 preloaded 1 "$@" 2>&1 >"$BATS_TEST_TMPDIR/out" | tee /dev/stderr |
+    sed -n "s/^gmp: blocktrace:   $call: \([0-9]*\) times.*/\1/p"
+}
+
+@test "stdio and the resolver hold no P; without detours they do, and all comes out right" {
   need_library
+  [ "$(unannounced read "$programs/inside" lines_over_sockets)" = "" ]
+  [ "$(unannounced poll "$programs/inside" names_from_a_server)" = "" ]
   export GMP_DEBUG=detours=0
+  [ "$(unannounced read "$programs/inside" lines_over_sockets)" -gt 50 ]
+  [ "$(unannounced poll "$programs/inside" names_from_a_server)" -gt 50 ]
   both inside
+}
+
+@test "blocktrace=2 shows the stack of an unannounced call" {
+  need_library
+  GMP_DEBUG=blocktrace=2 preloaded 1 "$programs/handoff" raw_read raw_poll >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err"
+  cat "$BATS_TEST_TMPDIR/err"
+  grep -q 'held its P in read at' "$BATS_TEST_TMPDIR/err"
+  grep -q 'handoff+0x' "$BATS_TEST_TMPDIR/err"
+  grep -Eq 'blocktrace:   poll: [0-9]+ times' "$BATS_TEST_TMPDIR/err"
+}
+
+# lockdown COMMAND...: may not make code of what was writable (PR_SET_MDWE, Linux 6.3), as systemd's MemoryDenyWriteExecute
+lockdown() {
+  /usr/bin/python3 -c 'import ctypes, os, sys
+os.environ.pop("LD_PRELOAD", None)
+if ctypes.CDLL(None).prctl(65, 1, 0, 0, 0) != 0: sys.exit(77)
+os.execvp(sys.argv[1], sys.argv[1:])' "$@"
+}
+
+@test "without /proc the detours are written all the same" {
+  need_library
+  [ "$(id -u)" = 0 ] || skip "needs a mount name space"
+  unshare -m sh -c 'umount -l /proc && exec "$@"' sh env LD_PRELOAD="$library" GMP_MAXPROCS=2 GMP_DEBUG=verbose=1 \
+    "$programs/inside" lines_over_sockets names_from_a_server >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" 3>&-
+  cat "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR/err"
+  [ ! -s "$BATS_TEST_TMPDIR/err" ]
+}
+
+@test "where nothing may be written one line says so, if asked, and all goes on" {
+  need_library
+  [ "$(id -u)" = 0 ] || skip "needs a mount name space"
+  lockdown true || skip "no PR_SET_MDWE in this kernel"
+  export -f lockdown
+  locked() {
+    lockdown unshare -m sh -c 'umount -l /proc && exec "$@"' sh env LD_PRELOAD="$library" GMP_MAXPROCS=2 "$@" \
+      "$programs/inside" lines_over_sockets names_from_a_server >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" 3>&-
+    cat "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR/err"
+    [ "$(grep -c ok "$BATS_TEST_TMPDIR/out")" = 2 ]
+  }
+  locked GMP_DEBUG=verbose=1
+  [ "$(wc -l <"$BATS_TEST_TMPDIR/err")" = 1 ]
+  grep -q 'block unannounced' "$BATS_TEST_TMPDIR/err"
+  locked
+  [ ! -s "$BATS_TEST_TMPDIR/err" ]
+}
+
+@test "another preloaded library before or behind ours" {
+  need_library
+  local order p
+  natively "$programs/inside" >"$BATS_TEST_TMPDIR/native"
+  natively "$programs/io_stream" >>"$BATS_TEST_TMPDIR/native"
+  for order in "$programs/lib_between.so $library" "$library $programs/lib_between.so"; do
+    for p in "${maxprocs[@]}"; do
+      for program in inside io_stream; do
+        watched "$patience" env LD_PRELOAD="$order" GMP_MAXPROCS="$p" "$programs/$program"
+      done >"$BATS_TEST_TMPDIR/out"
+      diff "$BATS_TEST_TMPDIR/native" "$BATS_TEST_TMPDIR/out"
+    done
+  done
 }
