@@ -19,13 +19,13 @@ class Side:
     name: str
     core: int | None = None  # pinned there
     lib: str = ""
-    maxprocs: int = 0
+    maxprocs: int = 0  # the library's own default
 
     def command(self, words: list[str]) -> list[str]:
         # By env and not by our own environment: taskset is not to be preloaded.
-        env = ["env", "-u", "LD_PRELOAD"]
-        if self.maxprocs:
-            env = ["env", f"GMP_MAXPROCS={self.maxprocs}"] + ([f"LD_PRELOAD={self.lib}"] if self.lib else [])
+        env = ["env", "-u", "LD_PRELOAD", "-u", "GMP_MAXPROCS"]
+        env += [f"GMP_MAXPROCS={self.maxprocs}"] if self.maxprocs else []
+        env += [f"LD_PRELOAD={self.lib}"] if self.lib else []
         pin = [] if self.core is None else ["taskset", "-c", str(self.core)]
         return pin + env + words
 

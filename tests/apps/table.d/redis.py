@@ -1,0 +1,27 @@
+"""Redis computes in one thread: it may not lose by the library. With io-threads its threads spin on each other's progress."""
+from report import Row
+from trial import Figures, number, tcp
+
+
+def benchmark(*more):
+    def load(t):
+        port = t.port()
+        with t.server("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.dir, *more,
+                      ready=tcp(port)):
+            if t.first:
+                keys = [f"k{i}" for i in range(500)]
+                t.client("redis-cli", "-p", port, "mset", *(w for k in keys for w in (k, k * 50)))
+                t.answers["values"] = t.client("redis-cli", "-p", port, "mget", *keys)
+            count = round(20000 * t.seconds)
+            with t.loaded():
+                out = t.client("redis-benchmark", "-p", port, "-n", count, "-c", 50, "-t", "set,get", "-r", 10000, "--csv")
+        rows = [line.replace('"', "").split(",") for line in out.splitlines() if line.startswith(('"SET', '"GET'))]
+        seconds = sum(count / float(r[1]) for r in rows)
+        t.answers["tests"] = " ".join(r[0] for r in rows)
+        return Figures(2 * count / seconds, 2 * count, max(float(r[6]) for r in rows))
+    return load
+
+
+def rows(quick):
+    return [Row("redis", "SET and GET, 50 clients", benchmark(), ["redis-server"]),
+            Row("redis", "the same with --io-threads 4", benchmark("--io-threads", "4"), ["redis-server"])]

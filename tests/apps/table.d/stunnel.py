@@ -1,0 +1,35 @@
+from report import Row
+from side import NATIVE, run
+from trial import tcp
+
+
+def certificate(path):
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+         "subjectAltName=IP:127.0.0.1", "-keyout", f"{path}/key.pem", "-out", f"{path}/cert.pem"], NATIVE, timeout=60)
+
+
+def tunnel(t, origin):
+    port, cert = t.port(), t.shared("certificate", certificate)
+    config = t.config("stunnel.conf", PORT=port, ORIGIN=origin, CERT=cert)
+    return port, cert, t.server("stunnel", config, ready=tcp(port))
+
+
+def https(connections, *arguments):
+    def run(t):
+        if t.first:
+            with t.origin() as (_, echo):
+                port, cert, server = tunnel(t, echo)
+                with server:
+                    t.check("echo", "--port", port, "--ca", cert / "cert.pem")
+        with t.nginx() as fast:
+            port, _, server = tunnel(t, fast)
+            with server:
+                return t.wrk(f"https://127.0.0.1:{port}/small", connections, *arguments)
+    return run
+
+
+def rows(quick):
+    packages = ["stunnel4", "openssl"]
+    return [Row("stunnel", "small messages, 64 connections", https(64), packages),
+            Row("stunnel", "small messages, 512 connections", https(512), packages, least=1.2),
+            Row("stunnel", "a handshake each, 64 clients", https(64, "close"), packages)]
