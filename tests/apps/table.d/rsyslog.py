@@ -10,7 +10,7 @@ CONNECTIONS = 200
 
 
 def lines(t):
-    port, out, each = t.port(), t.dir / "received", round(500 * t.seconds)
+    port, out, each = t.port(), t.dir / "received", round(1500 * t.seconds)
     count = each * CONNECTIONS
     with t.server("rsyslogd", "-n", "-i", t.dir / "pid", "-f", t.config("rsyslog.conf", PORT=port), ready=tcp(port)):
         with t.loaded():

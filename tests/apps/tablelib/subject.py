@@ -2,12 +2,13 @@
 import os
 import signal
 import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from side import Failed, Side, check_loaded, ending
+from side import Failed, Side, check_loaded, ending, have
 
 
 @dataclass
@@ -83,6 +84,19 @@ class Subject:
     def tail(self) -> str:
         return " | ".join(self.log.read_text(errors="replace").strip().splitlines()[-4:])[-400:]
 
+    def where(self) -> str:
+        """Where it hangs: what each of its threads waits in; with GMP_TEST_GDB set, to whom it may concern, stacks as well."""
+        seen = []
+        for task in sorted(Path(f"/proc/{self.pid}/task").glob("*"))[:12]:
+            try:
+                seen.append(f"{(task / 'comm').read_text().strip()}:{(task / 'wchan').read_text().strip()}")
+            except OSError:
+                pass
+        if os.environ.get("GMP_TEST_GDB") and have("gdb"):
+            subprocess.run(["gdb", "-batch", "-nx", "-p", str(self.pid), "-ex", "set libthread-db-search-path /none",
+                            "-ex", "thread apply all bt 25"], stdout=sys.stderr, stderr=subprocess.DEVNULL, timeout=60)
+        return f"{self.words[0]}'s threads: {' '.join(seen)}"
+
     def alive(self) -> None:
         if self.poll() is not None:
             raise Failed(f"{self.words[0]} died: {ending(self.process.returncode)}: {self.tail()}")
@@ -114,7 +128,7 @@ class Subject:
         os.kill(self.pid, signal.SIGTERM)
         status = self.wait(patience)
         if status is None:
-            raise Failed(f"{self.words[0]} did not stop within {patience:g} s of SIGTERM: {self.tail()}")
+            raise Failed(f"{self.words[0]} did not stop within {patience:g} s of SIGTERM; {self.where()}: {self.tail()}")
         if status not in (*ok, -signal.SIGTERM, 128 + signal.SIGTERM):
             raise Failed(f"{self.words[0]} did not stop well: {ending(status)}: {self.tail()}")
 

@@ -136,7 +136,7 @@ class Trial:
         try:
             status = s.wait(patience or self.seconds + 60)
             if status is None:
-                raise Failed(f"{words[0]} hung: no end within {patience or self.seconds + 60:g} s: {s.tail()}")
+                raise Failed(f"{words[0]} hung: no end within {patience or self.seconds + 60:g} s; {s.where()}: {s.tail()}")
             if status != 0:
                 s.alive()
         finally:
@@ -170,7 +170,7 @@ class Trial:
             return run([str(w) for w in words], side, timeout=patience or self.seconds + 60, ok=ok)
         except Failed as e:
             self.subject.alive()  # whose death explains it
-            raise Failed(f"{e}; the server's log: {self.subject.tail()}") from None
+            raise Failed(f"{words[0]}: {e}; {self.subject.where()}; its log: {self.subject.tail()}") from None
 
     def check(self, *words, largest: int = 20000, connections: int = 60) -> None:
         """client.py, every byte of every answer; the digests must equal those of the native server."""
