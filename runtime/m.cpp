@@ -54,6 +54,12 @@ void shelve(P* p, bool spinning) {
   else if (sched.lastpoll.load() == 0) netpoll_break();
 }
 
+// Whoever asks for a new M looks for idle ones afterwards, and whoever idles looks for requests: one of them sees the other.
+static void give_requested() {
+  bool spinning;
+  if (P* p = template_reclaim(&spinning)) shelve(p, spinning);
+}
+
 // Runs p on an idle or a new M.
 void startm(P* p, bool spinning) {
   M* m;
@@ -74,6 +80,7 @@ void startm(P* p, bool spinning) {
   m->spinning = spinning;
   m->nextp = p;
   template_request(m);
+  if (sched.nmidle.load() > 0) give_requested();
 }
 
 void wakep() {
@@ -129,6 +136,7 @@ static bool wait_idle(M* m) {
     sched.midle = m;
     excess = ++sched.nmidle > sched.nprocs && m->id != 0;
   }
+  give_requested();
   if (GMP_UNLIKELY(sched.room_waiters.load() > 0)) wake(&sched.room_waiters, 1);
   for (;;) {
     signal_forward(); // first: the handler may have run before clear()

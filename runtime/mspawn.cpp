@@ -72,6 +72,30 @@ void template_request(M* m) {
   template_poke();
 }
 
+// A P that waits for an M to be made, taken back: an M has become idle meanwhile. Making one may take for ever, if the program's malloc holds
+// a lock (jemalloc's are pthread mutexes) and its holder waits for this very P.
+P* template_reclaim(bool* spinning) {
+  Locked l(sched.template_lock);
+  M* m = sched.template_making;
+  if (!m || !m->nextp)
+    for (m = sched.template_queue; m && !m->nextp;) m = m->schedlink;
+  if (!m) return nullptr;
+  P* p = m->nextp;
+  *spinning = m->spinning;
+  m->nextp = nullptr;
+  m->spinning = false;
+  return p;
+}
+
+// The P that m was made for, if it still has it.
+static P* take_nextp(M* m) {
+  Locked l(sched.template_lock);
+  if (sched.template_making == m) sched.template_making = nullptr;
+  P* p = m->nextp;
+  m->nextp = nullptr;
+  return p;
+}
+
 void template_poke() {
   sched.template_word.fetch_add(1, std::memory_order_release);
   futex_wake(&sched.template_word, 1);
@@ -87,9 +111,7 @@ void m_main(M* m) {
   m->g0_tp = arch::thread_pointer();
   m->tid = int(sys(SYS_gettid));
   sys(SYS_rt_sigprocmask, 0, 0, &m->sigmask, 8);
-  P* p = m->nextp;
-  m->nextp = nullptr;
-  if (p) acquirep(m, p);
+  if (P* p = take_nextp(m)) acquirep(m, p);
   schedule_loop(m);
   // An idle M ends. No handler finds it here; libc's own signal 33 must (setuid waits for every thread).
   uint64_t all = ~(1ull << 32);
@@ -119,8 +141,11 @@ void template_loop() {
     M* q;
     {
       Locked l(sched.template_lock);
-      q = sched.template_queue;
-      sched.template_queue = nullptr;
+      q = sched.template_making = sched.template_queue;
+      if (q) {
+        sched.template_queue = q->schedlink;
+        q->schedlink = nullptr;
+      }
     }
     if (!q && sched.spare_wanted.exchange(false)) q = spares();
     if (!q) {
@@ -145,9 +170,8 @@ void template_loop() {
         static bool said;
         if (!said) say("can't start another kernel thread (error %d): blocking calls will wait for one that returns", e);
         said = true;
-        P* p = m->nextp;
+        P* p = take_nextp(m);
         bool spinning = m->spinning;
-        m->nextp = nullptr;
         m->spinning = false;
         free_m_record(m);
         if (p) shelve(p, spinning);

@@ -42,6 +42,7 @@ struct Sched {
   // template thread's inbox: Ms to be started
   RtMutex template_lock;
   M* template_queue;
+  M* template_making; // taken from the queue, not running yet
   std::atomic<uint32_t> template_word;
   // statistics
   std::atomic<long> handoffs, unannounced, polls;
@@ -176,6 +177,7 @@ void room_to_block(G*, void (*leave)(G*)); // leave(g) once another M is there t
 // ---- mspawn.cpp: kernel threads
 M* new_m_record();                        // null at the cap
 void template_request(M*);
+P* template_reclaim(bool* spinning);      // null: nobody waits for an M
 void template_poke();                     // there is something for the template thread to do
 [[noreturn]] void template_loop();
 void m_main(M*);
