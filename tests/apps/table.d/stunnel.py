@@ -1,6 +1,6 @@
 from report import Row
 from side import NATIVE, run
-from trial import tcp
+from trial import drain, tcp
 
 
 def certificate(path):
@@ -21,11 +21,14 @@ def https(connections, *arguments):
                 port, cert, server = tunnel(t, echo)
                 with server:
                     t.check("echo", "--port", port, "--ca", cert / "cert.pem")
+                    drain(port)
         with t.nginx() as fast:
             port, _, server = tunnel(t, fast)
             with server:
                 t.seconds = max(t.seconds, 3)  # the handshakes come first, and they take their time
-                return t.wrk(f"https://127.0.0.1:{port}/small", connections, *arguments)
+                figures = t.wrk(f"https://127.0.0.1:{port}/small", connections, *arguments)
+                drain(port)
+        return figures
     return run
 
 

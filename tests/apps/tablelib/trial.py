@@ -227,6 +227,14 @@ def tcp(port: int):
     return ready
 
 
+def drain(port: int, patience: float = 5) -> None:
+    """Until the server has no connection left: stunnel crashes natively when it is stopped with hundreds open."""
+    deadline = time.monotonic() + patience
+    while re.search(rf"(?m)^ *\d+: \w+:{port:04X} \w+:\w+ 0[18]", Path("/proc/net/tcp").read_text()) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    time.sleep(0.3)  # for the threads themselves to end
+
+
 def unix(path: Path):
     def ready(_: Subject) -> bool:
         return any(line.split()[3] == "00010000" and line.endswith(f" {path}")
