@@ -6,28 +6,34 @@
 namespace gmp {
 
 // Each event that arrives in the inner instance, and each epoll_ctl that adds a ready descriptor, is an edge of the outer one. Several
-// may wait on one instance: an edge wakes one, and after a harvest the baton goes on, for there may be more than maxevents.
-template <class Full> static long g_epoll(int epfd, epoll_event* ev, int max, int64_t deadline, Full handoff) {
+// may wait on one instance: an edge wakes one, and after a harvest the baton goes on, for there may be more than maxevents. The instance is held
+// as a blocked read holds its file (fdkeep.hpp). scan(fd): a look; handoff(fd): the kernel's call, waiting.
+template <class Scan, class Full> static long g_epoll(int epfd, int64_t deadline, Scan scan, Full handoff) {
   FdRec* rec = fd_rec(epfd);
-  auto scan = [&]() -> long { return sys(SYS_epoll_wait, epfd, ev, max, 0); };
-  if (!rec) return handoff();
+  if (!rec) return handoff(epfd);
   FdWait w(epfd, Dir::Read, rec);
   for (;;) {
-    long r = scan();
+    long r = scan(w.fd);
     if (r != 0 || deadline == 0) return w.end(r);
     if (!w.armed) { // a number taken before a look is needed first
-      if (!w.arm()) return handoff();
+      if (!w.arm()) return w.end(handoff(w.fd));
       continue;
     }
-    Wait x = poll_wait(epfd, Dir::Read, w.seq, deadline);
-    if (x == Wait::Timeout) return scan();
+    if (!fd_wait_enter(w.rec, w.wgen)) { // the number is another's now: that one, then
+      w.armed = false;
+      continue;
+    }
+    Wait x = poll_wait(w.fd, Dir::Read, w.seq, deadline);
+    if (GMP_UNLIKELY(!fd_wait_leave(w.rec, w.wgen))) w.take_over();
+    if (x == Wait::Timeout) return w.end(scan(w.fd));
     if (x == Wait::Interrupted) {
-      if ((r = scan()) != 0) return r;
-      if (after_interrupt(false) == After::Eintr) return -EINTR;
+      if ((r = scan(w.fd)) != 0) return w.end(r);
+      if (w.kept >= 0 && cancel_pending()) w.let_go(); // after_interrupt() does not come back then
+      if (after_interrupt(false) == After::Eintr) return w.end(-EINTR);
     } else {
       w.woken = true;
     }
-    if (!w.arm()) return handoff();
+    if (!w.arm()) return w.end(handoff(w.fd));
   }
 }
 
@@ -52,8 +58,8 @@ GMP_REAL(epoll_pwait2);
 static int wait_ms(int epfd, epoll_event* ev, int max, int timeout) {
   test_cancel();
   int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
-  long r = g_epoll(epfd, ev, max, deadline,
-                   [&]() -> long { return blocking_point_once(SYS_epoll_wait, epfd, ev, max, rest_ms(deadline)); });
+  long r = g_epoll(epfd, deadline, [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); },
+                   [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
   if (r == -EINTR) test_cancel();
   return int(ret(r));
 }
@@ -77,8 +83,8 @@ GMP_HOOK int epoll_pwait2(int epfd, epoll_event* ev, int max, const timespec* ti
     return int(cp_sys(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8));
   test_cancel();
   if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
-  long r = g_epoll(epfd, ev, max, deadline,
-                   [&]() -> long { return blocking_point_once(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8); });
+  long r = g_epoll(epfd, deadline, [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); },
+                   [&](int fd) { return blocking_point_once(SYS_epoll_pwait2, fd, ev, max, timeout, mask, 8); });
   if (r == -EINTR) test_cancel();
   return int(ret(r));
 }

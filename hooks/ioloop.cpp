@@ -20,9 +20,21 @@ long FdWait::block(bool progress) {
   }
   if (!armed) return arm() ? kAgain : kHandOff;
   if (!fd_wait_enter(rec, wgen)) return arm() ? kAgain : kHandOff; // the number is another's now: that one, then
-  Wait x = poll_wait(fd, dir, seq, deadline);
+  // A full unix socket whose peer gives up reading, or which is shut down for writing, can never be written again, and poll does not say so:
+  // the writer asks now and then.
+  int64_t until = deadline;
+  const Kind k = rec->kind();
+  if (!receive && (k == Kind::Stream || k == Kind::SeqPacket)) {
+    const int64_t again = nanotime() + (int64_t(20000000) << retries);
+    if (again < until) until = again;
+  }
+  Wait x = poll_wait(fd, dir, seq, until);
   if (GMP_UNLIKELY(!fd_wait_leave(rec, wgen))) take_over();
-  if (x == Wait::Timeout) return -EAGAIN;
+  if (x == Wait::Timeout) {
+    if (until == deadline) return -EAGAIN;
+    if (retries < 6) retries++;
+    return arm() ? kAgain : kHandOff;
+  }
   if (x == Wait::Interrupted) {
     // With a time-out, or with part done, no handler makes the kernel restart (sock_intr_errno).
     if (kept >= 0 && !progress && cancel_pending()) let_go(); // after_interrupt() does not come back then

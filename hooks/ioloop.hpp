@@ -36,6 +36,7 @@ struct FdWait {
   bool armed = false;   // seq was taken while registered
   bool woken = false;   // holds the baton of an edge: pass it on after success
   bool timed = false;
+  uint8_t retries = 0;   // see block()
   int16_t kept = -1;     // slot of the description that we hold although its number is gone
   uint32_t seq = 0, gen = 0, wgen;
   FdRec* rec;

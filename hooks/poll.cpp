@@ -12,6 +12,50 @@ long g_sleep(int64_t deadline) {
   }
 }
 
+void PollHold::begin(size_t count) {
+  n = count;
+  for (size_t i = 0; i < n; i++) slot[i] = -1;
+}
+
+void PollHold::look_up() {
+  for (size_t i = 0; i < n; i++)
+    if (FdRec* r = slot[i] < 0 ? fd_rec(items[i].fd) : nullptr) wgen[i] = fd_wait_generation(r);
+}
+
+bool PollHold::enter() {
+  for (size_t i = 0; i < n; i++) {
+    if (slot[i] >= 0 || GMP_LIKELY(fd_wait_enter(fd_rec(items[i].fd), wgen[i]))) continue;
+    leave(i);
+    return false;
+  }
+  return true;
+}
+
+void PollHold::leave(size_t up_to) {
+  for (size_t i = 0; i < up_to; i++) {
+    if (slot[i] >= 0 || GMP_LIKELY(fd_wait_leave(fd_rec(items[i].fd), wgen[i]))) continue;
+    int hidden;
+    slot[i] = int16_t(fd_keep_find(items[i].fd, wgen[i], &hidden));
+    items[i].fd = hidden;
+    poll_mark(hidden);
+    any = true;
+  }
+}
+
+bool PollHold::stirred() const {
+  pollfd p[kPollMax];
+  for (size_t i = 0; i < n; i++) p[i] = {items[i].fd, short(items[i].events), 0}; // the bits are the same
+  return sys(SYS_poll, p, n, 0) != 0;
+}
+
+void PollHold::let_go() {
+  for (size_t i = 0; any && i < n; i++) {
+    if (slot[i] >= 0) fd_keep_drop(slot[i]);
+    slot[i] = -1;
+  }
+  any = false;
+}
+
 static long rest_ms(int64_t deadline) {
   if (deadline == kNoDeadline) return -1;
   int64_t left = deadline - nanotime();
@@ -26,7 +70,7 @@ static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
     long k = 0;
     for (nfds_t i = 0; i < n; i++) {
       if (fds[i].fd < 0) continue;
-      uint32_t ev = uint32_t(EPOLLIN);
+      uint32_t ev = fds[i].events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP) ? uint32_t(EPOLLIN) : 0;
       if (fds[i].events & (POLLOUT | POLLWRNORM | POLLWRBAND)) ev |= uint32_t(EPOLLOUT);
       if (fds[i].events & (POLLPRI | POLLRDBAND)) ev |= uint32_t(EPOLLPRI);
       items[k++] = {fds[i].fd, ev, 0, 0};

@@ -22,8 +22,26 @@ inline bool deadline_ts(const timespec* ts, int64_t* out) {
   return deadline_in(ts, out);
 }
 
+// The files that a poll or select waits for are held as a blocked read holds its own (fdkeep.hpp): a number closed or replaced meanwhile does
+// not end the wait. Only when a file stirs, or the time is up, does the kernel look at the numbers again.
+struct PollHold {
+  PollItem* items;
+  size_t n = 0;
+  bool any = false; // an item waits on a hidden number
+  uint32_t wgen[kPollMax];
+  int16_t slot[kPollMax];
+
+  explicit PollHold(PollItem* it) : items(it) {}
+  void begin(size_t count);
+  void look_up();      // before the look that precedes a wait
+  bool enter();        // false: a number has changed hands since
+  void leave(size_t up_to);
+  bool stirred() const; // is a file that is waited for ready now?
+  void let_go();
+};
+
 // scan(): the kernel's call with a time-out of 0. prepare(): fills the items, returns how many, or -1 when there are too many.
-// handoff(deadline): the kernel's call, waiting. None of these calls restarts after a handler.
+// handoff(): the kernel's call, waiting. None of these calls restarts after a handler.
 template <class Scan, class Prepare, class Full>
 inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prepare, Full handoff) {
   // The first look is without any preparation: often something is ready, and then nothing need be registered.
@@ -32,17 +50,36 @@ inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prep
   long n = prepare();
   if (n < 0) return handoff();
   if (n == 0) return g_sleep(deadline);
+  PollHold hold(items);
+  hold.begin(size_t(n));
   for (;;) {
+    hold.look_up();
     // The numbers are taken before the look, so that no edge falls between the look and the wait.
-    if (!poll_prepare(items, size_t(n))) return handoff();
-    r = scan();
-    if (r != 0) return r;
+    if (!poll_prepare(items, size_t(n))) {
+      hold.let_go();
+      return handoff();
+    }
+    if (GMP_LIKELY(!hold.any) || hold.stirred()) {
+      r = scan();
+      if (r != 0) break;
+    }
+    if (!hold.enter()) continue;
     Wait x = poll_wait_many(items, size_t(n), deadline);
-    if (x == Wait::Timeout) return scan(); // what came with the deadline still counts
+    hold.leave(size_t(n));
+    if (x == Wait::Timeout) {
+      r = scan(); // what came with the deadline still counts
+      break;
+    }
     if (x == Wait::Interrupted) {
-      if ((r = scan()) != 0) return r; // as the kernel: an event goes before a signal
-      if (after_interrupt(false) == After::Eintr) return -EINTR;
+      if ((!hold.any || hold.stirred()) && (r = scan()) != 0) break; // as the kernel: an event goes before a signal
+      if (hold.any && cancel_pending()) hold.let_go(); // after_interrupt() does not come back then
+      if (after_interrupt(false) == After::Eintr) {
+        r = -EINTR;
+        break;
+      }
     }
   }
+  hold.let_go();
+  return r;
 }
 } // namespace gmp

@@ -12,6 +12,22 @@ struct Sets {
   fd_set r, w, e;
 };
 
+// A descriptor closed while select waited counts as ready for everything; only one that was never open is EBADF.
+long look_again(int n, const fd_set* r, const fd_set* w, const fd_set* e, Sets* out) {
+  long bits = 0;
+  *out = {};
+  for (int fd = 0; fd < n; fd++) {
+    const bool in = r && FD_ISSET(fd, r), put = w && FD_ISSET(fd, w), except = e && FD_ISSET(fd, e);
+    if (!in && !put && !except) continue;
+    const int now = fd_ready(fd, short((in ? POLLIN | POLLRDNORM | POLLRDBAND : 0) | (put ? POLLOUT | POLLWRNORM | POLLWRBAND : 0) | (except ? POLLPRI : 0)));
+    const int bad = now & (POLLERR | POLLNVAL);
+    if (in && (bad || now & (POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP))) FD_SET(fd, &out->r), bits++;
+    if (put && (bad || now & (POLLOUT | POLLWRNORM | POLLWRBAND))) FD_SET(fd, &out->w), bits++;
+    if (except && now & (POLLPRI | POLLNVAL)) FD_SET(fd, &out->e), bits++;
+  }
+  return bits;
+}
+
 // Sets beyond FD_SETSIZE (programs allocate them) and more than kPollMax descriptors: the kernel's own call.
 long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int64_t deadline) {
   auto full = [&]() -> long {
@@ -26,12 +42,14 @@ long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int6
   if (n < 0 || n > FD_SETSIZE) return full();
   const size_t bytes = size_t(n + 63) / 64 * 8;
   Sets out;
+  bool waits = false;
   auto scan = [&]() -> long {
     timespec zero{};
     if (r) __builtin_memcpy(&out.r, r, bytes);
     if (w) __builtin_memcpy(&out.w, w, bytes);
     if (e) __builtin_memcpy(&out.e, e, bytes);
-    return sys(SYS_pselect6, n, r ? &out.r : nullptr, w ? &out.w : nullptr, e ? &out.e : nullptr, &zero, nullptr);
+    long res = sys(SYS_pselect6, n, r ? &out.r : nullptr, w ? &out.w : nullptr, e ? &out.e : nullptr, &zero, nullptr);
+    return res == -EBADF && waits ? look_again(n, r, w, e, &out) : res;
   };
   PollItem items[kPollMax];
   bool direct = false;
@@ -41,9 +59,10 @@ long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int6
       bool in = r && FD_ISSET(fd, r), put = w && FD_ISSET(fd, w), except = e && FD_ISSET(fd, e);
       if (!in && !put && !except) continue;
       if (size_t(k) == kPollMax) return -1;
-      items[k++] = {fd, uint32_t(EPOLLIN) | (put ? uint32_t(EPOLLOUT) : 0) | (except ? uint32_t(EPOLLPRI) : 0), 0, 0};
+      items[k++] = {fd, (in ? uint32_t(EPOLLIN) : 0) | (put ? uint32_t(EPOLLOUT) : 0) | (except ? uint32_t(EPOLLPRI) : 0), 0, 0};
       poll_mark(fd);
     }
+    waits = true;
     return k;
   }, [&]() -> long {
     direct = true;

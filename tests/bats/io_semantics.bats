@@ -1,0 +1,34 @@
+#!/usr/bin/env bats
+# The letter of the I/O calls: what Linux does natively is the rule, for every kind of descriptor and every way a wait can end.
+# One line for each case of the programs named; commands.bats sees to it that none is forgotten.
+load common
+
+setup() { need_build; }
+
+@test "io_kinds: blocking read" { both io_kinds blocking_read; }
+@test "io_kinds: blocking readv" { both io_kinds blocking_readv; }
+@test "io_kinds: nonblocking" { both io_kinds nonblocking; }
+@test "io_kinds: poll each" { both io_kinds poll_each; }
+@test "io_kinds: select each" { both io_kinds select_each; }
+@test "io_kinds: epoll each" { both io_kinds epoll_each; }
+@test "io_kinds: duplicate" { both io_kinds duplicate; }
+@test "io_kinds: many readers" { both io_kinds many_readers; }
+@test "io_kinds: calls that do not fit" { both io_kinds calls_that_do_not_fit; }
+
+@test "io_close: close under read" { both io_close close_under_read; }
+@test "io_close: close under readv" { both io_close close_under_readv; }
+@test "io_close: close under recv" { both io_close close_under_recv; }
+@test "io_close: close under recv all" { both io_close close_under_recv_all; }
+@test "io_close: close under recvmsg" { both io_close close_under_recvmsg; }
+@test "io_close: close under recvmmsg" { both io_close close_under_recvmmsg; }
+@test "io_close: dup2 under read" { both io_close dup2_under_read; }
+@test "io_close: dup2 under recvmsg" { both io_close dup2_under_recvmsg; }
+@test "io_close: close under write" { both io_close close_under_write; }
+@test "io_close: dup2 under write" { both io_close dup2_under_write; }
+@test "io_close: close under accept" { both io_close close_under_accept; }
+@test "io_close: dup2 under poll" { both io_close dup2_under_poll; }
+@test "io_close: close under poll" { both io_close close_under_poll; }
+@test "io_close: close under select" { both io_close close_under_select; }
+@test "io_close: close under epoll wait" { both io_close close_under_epoll_wait; }
+@test "io_close: close of a watched one" { both io_close close_of_a_watched_one; }
+@test "io_close: shutdown wakes" { both io_close shutdown_wakes; }

@@ -1,0 +1,269 @@
+// A descriptor is closed, replaced or shut down by another thread while a call waits on it. What Linux does is the rule: the
+// call holds the file, not the number. Written to both the old file and the number's new one, results tell which was meant.
+#include "caller.h"
+#include <stddef.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/select.h>
+#include <sys/uio.h>
+
+static char buffer[1 << 20];
+
+static long do_recv(struct caller* c) { return recv(c->fd, c->bytes, c->size, 0); }
+static long do_recv_all(struct caller* c) { return recv(c->fd, c->bytes, c->size, MSG_WAITALL); }
+static long do_recvmsg(struct caller* c) {
+  struct iovec v = {c->bytes, c->size};
+  struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+  return recvmsg(c->fd, &m, 0);
+}
+static long do_recvmmsg(struct caller* c) {
+  struct iovec v[2] = {{c->bytes, 1}, {c->bytes + 1, 1}};
+  struct mmsghdr m[2] = {{.msg_hdr = {.msg_iov = &v[0], .msg_iovlen = 1}}, {.msg_hdr = {.msg_iov = &v[1], .msg_iovlen = 1}}};
+  return recvmmsg(c->fd, m, 2, 0, NULL);
+}
+static long do_readv(struct caller* c) {
+  struct iovec v = {c->bytes, c->size};
+  return readv(c->fd, &v, 1);
+}
+static long do_select(struct caller* c) {
+  fd_set in;
+  FD_ZERO(&in);
+  FD_SET(c->fd, &in);
+  long r = select(c->fd + 1, &in, NULL, NULL, NULL);
+  return r < 0 ? r : r * 2 + !!FD_ISSET(c->fd, &in);
+}
+static long do_epoll(struct caller* c) {
+  struct epoll_event e;
+  long r = epoll_wait(c->fd, &e, 1, -1);
+  return r < 0 ? r : r * 1000 + e.data.fd;
+}
+
+// The kinds whose closing shows: a stream whose other end is `feed`.
+static void pipe_made(int fd[2]) { SYS(pipe(fd)); }
+static void unix_made(int fd[2]) { SYS(socketpair(AF_UNIX, SOCK_STREAM, 0, fd)); }
+static void dgram_made(int fd[2]) { SYS(socketpair(AF_UNIX, SOCK_DGRAM, 0, fd)); }
+static void (*const makers[])(int[2]) = {pipe_made, unix_made, tcp_pair, dgram_made};
+
+static void close_it(int fd) { SYS(close(fd)); }
+static void replace_it(int fd) { // by a pipe that stays empty
+  int idle[2];
+  SYS(pipe(idle));
+  EQ(dup2(idle[0], fd), fd);
+  SYS(close(idle[0]));
+}
+
+// The reader has to be blocked first. Was it not yet, it says EBADF (or waits on the new file, which is fed too): tried again.
+static void taken_away(long (*call)(struct caller*), int first_kind, int last_kind, size_t size, void (*take)(int)) {
+  for (int kind = first_kind; kind <= last_kind; kind++) {
+    bool was_blocked = false;
+    for (int i = 0; i < 300 && !was_blocked; i++) {
+      int fd[2];
+      makers[kind](fd);
+      int keep = dup(fd[0]); // so that a feed can't fail
+      struct caller c;
+      call_in_thread(&c, call, fd[0], buffer, size);
+      come_to_rest(&c);
+      take(fd[0]);
+      pause_ms(3);
+      if (!c.back) {
+        memset(buffer, 0, 2);
+        EQ(write(fd[1], "ab", size < 2 ? 1 : 2), size < 2 ? 1 : 2);
+        if (kind == 3 && size > 1) write_byte(fd[1]); // a second datagram
+        was_blocked = true;
+        EQ(outcome(&c), size > 1 ? 2 : 1);
+        EQ(buffer[0], 'a');
+      } else
+        EQ(outcome(&c), -EBADF);
+      SYS(close(keep));
+      SYS(close(fd[1]));
+      if (take == replace_it) SYS(close(fd[0]));
+      closefrom(40); // the idle pipes' other ends
+    }
+    CHECK(was_blocked);
+  }
+}
+CASE(close_under_read) { taken_away(do_read, 0, 3, 1, close_it); }
+CASE(close_under_readv) { taken_away(do_readv, 0, 3, 1, close_it); }
+CASE(close_under_recv) { taken_away(do_recv, 1, 3, 1, close_it); }
+CASE(close_under_recv_all) { taken_away(do_recv_all, 1, 2, 2, close_it); }
+CASE(close_under_recvmsg) { taken_away(do_recvmsg, 1, 3, 1, close_it); }
+CASE(close_under_recvmmsg) { taken_away(do_recvmmsg, 3, 3, 2, close_it); }
+CASE(dup2_under_read) { taken_away(do_read, 0, 3, 1, replace_it); }
+CASE(dup2_under_recvmsg) { taken_away(do_recvmsg, 1, 3, 1, replace_it); }
+
+// A writer goes on into the file that it began with.
+static void write_taken_away(void (*take)(int), int kind) {
+  int fd[2];
+  makers[kind](fd);
+  struct caller c;
+  memset(buffer, 'w', sizeof buffer);
+  call_in_thread(&c, do_write, fd[1], buffer, sizeof buffer);
+  size_t got = 0;
+  static char in[65536];
+  while (got < 1000) { // it is under way
+    ssize_t n = read(fd[0], in, 1000);
+    SYS(n);
+    got += (size_t)n;
+  }
+  come_to_rest(&c);
+  take(fd[1]);
+  ssize_t n;
+  while ((n = read(fd[0], in, sizeof in)) > 0) got += (size_t)n;
+  EQ(n, 0); // the writer's was the last reference: when it is done the stream ends
+  EQ(got, sizeof buffer);
+  EQ(outcome(&c), (long)sizeof buffer);
+  SYS(close(fd[0]));
+  if (take == replace_it) SYS(close(fd[1]));
+}
+CASE(close_under_write) {
+  for (int kind = 0; kind < 3; kind++) write_taken_away(close_it, kind);
+}
+CASE(dup2_under_write) {
+  for (int kind = 0; kind < 3; kind++) write_taken_away(replace_it, kind);
+}
+
+// The listener is closed under accept: the call has it still, and takes the next connection.
+CASE(close_under_accept) {
+  for (int way = 0; way < 2; way++) {
+    int listener = listening(5);
+    struct sockaddr_in to = address_of(listener);
+    struct caller c;
+    call_in_thread(&c, do_accept, listener, NULL, 0);
+    come_to_rest(&c);
+    way ? replace_it(listener) : close_it(listener);
+    pause_ms(3);
+    CHECK(!c.back);
+    int client = socket(AF_INET, SOCK_STREAM, 0);
+    SYS(connect(client, (struct sockaddr*)&to, sizeof to));
+    long fd = outcome(&c);
+    SYS(fd);
+    write_byte(client);
+    read_byte((int)fd);
+    SYS(close((int)fd));
+    SYS(close(client));
+    if (way) SYS(close(listener));
+    int late = socket(AF_INET, SOCK_STREAM, 0); // with accept's end the listener is gone
+    ERRNO(connect(late, (struct sockaddr*)&to, sizeof to), ECONNREFUSED);
+    SYS(close(late));
+  }
+}
+
+static void replace_by_fed(int fd) {
+  int fed[2];
+  SYS(pipe(fed));
+  write_byte(fed[1]);
+  EQ(dup2(fed[0], fd), fd);
+  close_pair(fed);
+}
+// poll and select wait for what they found at first, and look at the numbers again when that stirs.
+static void polled_taken_away(long (*call)(struct caller*), void (*take)(int), long expected) {
+  for (int kind = 0; kind < 3; kind++) {
+    int fd[2];
+    makers[kind](fd);
+    int keep = dup(fd[0]);
+    struct caller c;
+    call_in_thread(&c, call, fd[0], NULL, POLLIN);
+    come_to_rest(&c);
+    pause_ms(5);
+    take(fd[0]);
+    pause_ms(5);
+    CHECK(!c.back);
+    write_byte(fd[1]);
+    EQ(outcome(&c), expected);
+    SYS(close(keep));
+    SYS(close(fd[1]));
+    if (take == replace_by_fed) SYS(close(fd[0]));
+  }
+}
+CASE(dup2_under_poll) { polled_taken_away(do_poll, replace_by_fed, POLLIN | POLLHUP); }
+CASE(close_under_poll) { polled_taken_away(do_poll, close_it, POLLNVAL); }
+CASE(close_under_select) { polled_taken_away(do_select, close_it, 3); }
+
+// An instance closed under epoll_wait lives on for it.
+CASE(close_under_epoll_wait) {
+  for (int way = 0; way < 2; way++) {
+    int epoll = epoll_create1(0), event = eventfd(0, 0);
+    struct epoll_event e = {.events = EPOLLIN, .data.fd = 7};
+    SYS(epoll_ctl(epoll, EPOLL_CTL_ADD, event, &e));
+    struct caller c;
+    call_in_thread(&c, do_epoll, epoll, NULL, 0);
+    come_to_rest(&c);
+    pause_ms(5);
+    way ? replace_it(epoll) : close_it(epoll);
+    pause_ms(3);
+    CHECK(!c.back);
+    SYS(eventfd_write(event, 1));
+    EQ(outcome(&c), 1007);
+    SYS(close(event));
+    if (way) SYS(close(epoll));
+  }
+}
+// A descriptor that an instance watches is closed by its last number: it is watched no longer, even while waited for.
+CASE(close_of_a_watched_one) {
+  int epoll = epoll_create1(0), event = eventfd(0, 0), fd[2];
+  SYS(pipe(fd));
+  struct epoll_event e = {.events = EPOLLIN, .data.fd = 7};
+  SYS(epoll_ctl(epoll, EPOLL_CTL_ADD, fd[0], &e));
+  e.data.fd = 8;
+  SYS(epoll_ctl(epoll, EPOLL_CTL_ADD, event, &e));
+  struct caller c;
+  call_in_thread(&c, do_epoll, epoll, NULL, 0);
+  come_to_rest(&c);
+  SYS(close(fd[0]));
+  SYS(close(fd[1])); // its hang-up is nobody's
+  pause_ms(3);
+  CHECK(!c.back);
+  SYS(eventfd_write(event, 1));
+  EQ(outcome(&c), 1008);
+  SYS(close(event));
+  SYS(close(epoll));
+}
+
+// shutdown wakes whoever is blocked, in every direction and call.
+static void shut(long (*call)(struct caller*), int which, int how, size_t size, bool fill) {
+  for (int kind = 1; kind < 3; kind++) {
+    int fd[2];
+    makers[kind](fd);
+    if (fill)
+      while (send(fd[0], buffer, sizeof buffer, MSG_DONTWAIT) > 0) {
+      }
+    struct caller c;
+    call_in_thread(&c, call, fd[0], buffer, size);
+    come_to_rest(&c);
+    SYS(shutdown(fd[which], how));
+    printf("%ld ", outcome(&c));
+    close_pair(fd);
+  }
+  puts(fill ? "writing" : "reading");
+}
+CASE(shutdown_wakes) {
+  signal(SIGPIPE, SIG_IGN);
+  shut(do_read, 0, SHUT_RD, 1, false);
+  shut(do_read, 0, SHUT_RDWR, 1, false);
+  shut(do_read, 1, SHUT_WR, 1, false);
+  shut(do_recv_all, 0, SHUT_RD, 10, false);
+  shut(do_recv_all, 1, SHUT_WR, 10, false);
+  shut(do_recvmsg, 1, SHUT_WR, 10, false);
+  shut(do_write, 0, SHUT_WR, 1000, true);
+  shut(do_write, 0, SHUT_RDWR, 1000, true);
+  shut(do_poll, 1, SHUT_WR, POLLIN | POLLRDHUP, false);
+  shut(do_poll, 0, SHUT_RD, POLLIN | POLLRDHUP, false);
+  shut(do_poll, 0, SHUT_RDWR, 0, false);
+  shut(do_select, 1, SHUT_WR, 1, false);
+  for (int how = SHUT_RD; how <= SHUT_RDWR; how++) { // a listener
+    int listener = listening(1);
+    struct caller c;
+    call_in_thread(&c, do_accept, listener, NULL, 0);
+    come_to_rest(&c);
+    if (how == SHUT_WR) { // does nothing
+      SYS(shutdown(listener, how));
+      pause_ms(3);
+      CHECK(!c.back);
+      how = SHUT_RD;
+    }
+    SYS(shutdown(listener, how));
+    EQ(outcome(&c), -EINVAL);
+    SYS(close(listener));
+    if (how == SHUT_RD) how = SHUT_WR;
+  }
+}
