@@ -4,7 +4,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
-#include "hooks/ioloop.hpp"
+#include "hooks/socket.hpp"
 
 #ifndef RWF_NOWAIT
 #define RWF_NOWAIT 8
@@ -37,6 +37,7 @@ long g_read(int fd, void* buf, size_t n) {
     Kind k = fd_kind(fd);
     long r;
     if (GMP_LIKELY(is_socket(k))) {
+      if (has_mark(fd)) return full(fd);
       r = recv_loop(fd, true, want, [&](int fd) { return sys(SYS_recvfrom, fd, buf, n, MSG_DONTWAIT, 0, 0); }, full);
       if (r != -ENOTSOCK) return r;
       fd_reclassify(fd, Kind::Unknown); // closed and made anew where we did not see it
@@ -61,6 +62,7 @@ long g_readv(int fd, const iovec* iov, int cnt) {
     Kind k = fd_kind(fd);
     long r;
     if (is_socket(k) || k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
+      if (is_socket(k) && has_mark(fd)) return full(fd);
       // As readv does, it answers 0 to an empty vector without waiting, which recvmsg does not.
       r = recv_loop(fd, true, want, [&](int fd) { return nowait_readv(fd, iov, cnt); }, full);
       if (r != -EOPNOTSUPP) return r;

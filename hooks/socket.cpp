@@ -8,12 +8,10 @@
 
 namespace gmp {
 
-static bool readable_at_mark(int fd) {
-  // SO_RCVLOWAT: MSG_DONTWAIT would return what is below the mark; poll knows the mark.
-  if (GMP_LIKELY(!g_rcvlowat_used.load(std::memory_order_relaxed))) return true;
-  FdRec* rec = fd_rec(fd);
-  if (!rec || (fd_cfg(fd, rec) & FdRec::kNonBlock)) return true;
-  return fd_ready(fd, POLLIN) != 0;
+bool has_mark_slow(int fd) {
+  int mark = 0;
+  socklen_t len = sizeof mark;
+  return sys(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVLOWAT, &mark, &len) == 0 && mark > 1;
 }
 
 // Is a try certain to yield nothing but an error that belongs to the program's next call?
@@ -56,12 +54,14 @@ static long recv_all(int fd, bool peek, size_t total, Try attempt, Full handoff)
 static bool waits_for_all(int fd, int flags) {
   if (GMP_LIKELY(!(flags & MSG_WAITALL))) return false;
   Kind k = fd_kind(fd);
-  return k == Kind::Tcp || k == Kind::Stream || k == Kind::OtherSock;
+  // A peek on a unix socket takes what there is: the first try does.
+  return k == Kind::Tcp || ((k == Kind::Stream || k == Kind::OtherSock) && !(flags & MSG_PEEK));
 }
 
 long g_recvfrom(int fd, void* buf, size_t n, int flags, sockaddr* addr, socklen_t* len) {
   auto full = [&](int fd) -> long { return blocking_point(SYS_recvfrom, fd, buf, n, flags, addr, len); };
   if (GMP_UNLIKELY(flags & (MSG_OOB | MSG_ERRQUEUE | MSG_DONTWAIT))) return sys(SYS_recvfrom, fd, buf, n, flags, addr, len);
+  if (GMP_UNLIKELY(has_mark(fd))) return full(fd);
   if (GMP_UNLIKELY(waits_for_all(fd, flags)) && n > 1) {
     const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
     const size_t most = std::min(n, kMaxRw);
@@ -71,10 +71,8 @@ long g_recvfrom(int fd, void* buf, size_t n, int flags, sockaddr* addr, socklen_
                     [&](int fd, size_t done) { return blocking_point(SYS_recvfrom, fd, p + done, most - done, flags, addr, len); });
   }
   const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
-  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { return n <= kMaxRw ? n : 0; }, [&](int fd) -> long {
-    if (!readable_at_mark(fd)) return -EAGAIN;
-    return sys(SYS_recvfrom, fd, buf, n, f, addr, len);
-  }, full);
+  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { return n <= kMaxRw ? n : 0; },
+                   [&](int fd) { return sys(SYS_recvfrom, fd, buf, n, f, addr, len); }, full);
 }
 
 // The rest of a vector into a window on the stack: as much as fits, which a loop may ask for piecewise.
@@ -102,6 +100,7 @@ static constexpr int kWindow = 32;
 long g_recvmsg(int fd, msghdr* m, int flags) {
   auto full = [&](int fd) -> long { return blocking_point(SYS_recvmsg, fd, m, flags); };
   if (GMP_UNLIKELY(flags & (MSG_OOB | MSG_ERRQUEUE | MSG_DONTWAIT))) return sys(SYS_recvmsg, fd, m, flags);
+  if (GMP_UNLIKELY(has_mark(fd))) return full(fd);
   const int f = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
   if (GMP_UNLIKELY(waits_for_all(fd, flags))) {
     // The first read fills in name, control and flags and ends the call when it brought control data, as a unix socket does
@@ -131,10 +130,8 @@ long g_recvmsg(int fd, msghdr* m, int flags) {
       return r;
     }, [&](int fd, size_t done) -> long { return done ? -EAGAIN : blocking_point(SYS_recvmsg, fd, m, flags); });
   }
-  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { size_t t = msg_total(m); return t < kMaxRw ? t : 0; }, [&](int fd) -> long {
-    if (!readable_at_mark(fd)) return -EAGAIN;
-    return sys(SYS_recvmsg, fd, m, f);
-  }, full);
+  return recv_loop(fd, (flags & ~(MSG_NOSIGNAL | MSG_CMSG_CLOEXEC)) == 0, [&] { size_t t = msg_total(m); return t < kMaxRw ? t : 0; },
+                   [&](int fd) { return sys(SYS_recvmsg, fd, m, f); }, full);
 }
 
 // Zero-copy completions are counted by call and TCP fast open connects: the kernel's own blocking call for those.

@@ -32,3 +32,13 @@ setup() { need_build; }
 @test "io_close: close under epoll wait" { both io_close close_under_epoll_wait; }
 @test "io_close: close of a watched one" { both io_close close_of_a_watched_one; }
 @test "io_close: shutdown wakes" { both io_close shutdown_wakes; }
+
+@test "io_message: waitall and peek" { both io_message waitall_and_peek; }
+@test "io_message: low water mark" { both io_message low_water_mark; }
+@test "io_message: urgent data" { both io_message urgent_data; }
+@test "io_message: empty messages" { both io_message empty_messages; }
+@test "io_message: seqpacket and packets" { both io_message seqpacket_and_packets; }
+@test "io_message: control data and waitall" { both io_message control_data_and_waitall; }
+@test "io_message: not connected" { both io_message not_connected; }
+@test "io_message: full receivers" { both io_message full_receivers; }
+@test "io_message: batches" { both io_message batches; }
