@@ -8,10 +8,11 @@ namespace gmp {
 namespace {
 
 // Accepted sockets inherit O_NONBLOCK from the flags alone, but time-outs from the listener.
-void accepted(int fd, int listener, int flags) {
+void accepted(int fd, int listener, uint32_t seen, int flags) {
   uint32_t cfg = kCfgUnknown, bits;
   Kind k = Kind::Unknown;
-  if (FdRec* l = fd_rec(listener)) {
+  FdRec* l = fd_rec(listener);
+  if (l && ((l->state.load(std::memory_order_acquire) ^ seen) & FdRec::kGenMask) == 0) { // the number is the listener's still
     k = l->kind();
     if (fd_cfg_cached(l, &bits) && !(bits & (FdRec::kRcvTimeo | FdRec::kSndTimeo)) && !(bits & FdRec::kNonBlock))
       cfg = flags & SOCK_NONBLOCK ? FdRec::kNonBlock : 0;
@@ -37,10 +38,7 @@ long raw_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
 
 long g_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
   auto announced_accept = [&](int fd) -> long {
-    enter_syscall();
-    long r = raw_accept(with4, fd, addr, len, flags);
-    exit_syscall();
-    return r;
+    return with4 ? blocking_point(SYS_accept4, fd, addr, len, flags) : blocking_point(SYS_accept, fd, addr, len);
   };
   FdRec* rec = fd_rec(fd);
   if (!rec) return announced_accept(fd);
@@ -69,9 +67,11 @@ GMP_REAL(connect);
 
 static int do_accept(bool with4, int fd, sockaddr* addr, socklen_t* len, int flags) {
   test_cancel();
+  FdRec* rec = fd_rec(fd);
+  const uint32_t seen = rec ? rec->state.load(std::memory_order_acquire) : 0;
   long r = io_g() ? g_accept(with4, fd, addr, len, flags) : raw_accept(with4, fd, addr, len, flags);
   if (r == -EINTR) test_cancel();
-  if (r >= 0) accepted(int(r), fd, flags);
+  if (r >= 0) accepted(int(r), fd, seen, flags);
   return int(ret(r));
 }
 

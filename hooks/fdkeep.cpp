@@ -44,6 +44,7 @@ void fd_keep_slow(int fd, FdRec* r) {
   }
   if (hidden < 0) return unlock();
   fd_created(hidden, r->kind(), kCfgUnknown, false);
+  g_fd_table.rec[hidden].born.store(r->born.load(std::memory_order_relaxed), std::memory_order_relaxed);
   uint64_t w = r->waiters.load(std::memory_order_relaxed);
   while (!r->waiters.compare_exchange_weak(w, ((w >> 32) + 1) << 32, std::memory_order_acq_rel)) {}
   if (uint32_t(w)) {

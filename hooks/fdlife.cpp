@@ -21,17 +21,23 @@ int do_open(int dir, const char* path, int flags, mode_t mode) {
 
 bool needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE; }
 
-int do_dup2(long n, int from, int to, int flags) {
-  if (from == to) return int(ret(sys(n, from, to, flags))); // nothing is replaced
-  if (hidden(to)) {
-    errno = EBADF;
-    return -1;
-  }
+long do_dup2(long n, int from, int to, int flags) {
+  if (from == to) return sys(n, from, to, flags); // nothing is replaced
+  if (hidden(to)) return -EBADF;
   uint32_t token = fd_closing(to);
   long r = io_g() ? blocking_sys(n, from, to, flags) : sys(n, from, to, flags); // closes `to`: see hook_close
   if (r >= 0) fd_duplicated(from, to);
   else fd_closed(to, token);
-  return int(ret(r));
+  return r;
+}
+
+// A command of fcntl or a request of ioctl that succeeded.
+void flags_changed(int fd, long flags) {
+  if (!fd_books()) return;
+  fd_cfg_changed(fd);
+  Kind k;
+  if ((flags & O_DIRECT) && ((k = fd_kind(fd)) == Kind::PipeOwn || k == Kind::Pipe))
+    g_short_read_lies.store(true, std::memory_order_relaxed); // packet mode
 }
 
 long do_close_range(unsigned first, unsigned last, int flags) {
@@ -53,6 +59,31 @@ long do_close_range(unsigned first, unsigned last, int flags) {
 } // namespace
 
 int close_uncancelled(int fd) { return int(ret(hook_close(fd))); }
+
+bool fd_raw_call(long n, long a, long b, long c, long d, long e, long* result) {
+  const int fd = int(a);
+  switch (n) {
+  case SYS_close: *result = hook_close(fd); return true;
+  case SYS_dup2: *result = do_dup2(n, fd, int(b), 0); return true;
+  case SYS_dup3: *result = do_dup2(n, fd, int(b), int(c)); return true;
+  case SYS_close_range: *result = do_close_range(unsigned(a), unsigned(b), int(c)); return true;
+  case SYS_dup: break;
+  case SYS_fcntl:
+    if (b != F_SETFL && b != F_DUPFD && b != F_DUPFD_CLOEXEC) return false;
+    break;
+  case SYS_ioctl:
+    if (unsigned(b) != FIONBIO) return false;
+    break;
+  case SYS_setsockopt: break;
+  default: return false;
+  }
+  const long r = *result = sys(n, a, b, c, d, e);
+  if (r < 0) return true;
+  if (n == SYS_dup || (n == SYS_fcntl && b != F_SETFL)) fd_duplicated(fd, int(r));
+  else if (n == SYS_setsockopt) fd_option_set(fd, int(b), int(c));
+  else flags_changed(fd, n == SYS_fcntl ? c : 0);
+  return true;
+}
 
 } // namespace gmp
 
@@ -129,13 +160,13 @@ GMP_HOOK int dup(int fd) noexcept {
 
 GMP_HOOK int dup2(int from, int to) noexcept {
   if (native()) return REAL(dup2)(from, to);
-  return do_dup2(SYS_dup2, from, to, 0);
+  return int(ret(do_dup2(SYS_dup2, from, to, 0)));
 }
 GMP_ALIAS(__dup2, dup2);
 
 GMP_HOOK int dup3(int from, int to, int flags) noexcept {
   if (native()) return REAL(dup3)(from, to, flags);
-  return do_dup2(SYS_dup3, from, to, flags);
+  return int(ret(do_dup2(SYS_dup3, from, to, flags)));
 }
 
 GMP_HOOK int fcntl(int fd, int cmd, ...) {
@@ -157,12 +188,7 @@ GMP_HOOK int fcntl(int fd, int cmd, ...) {
   }
   case F_SETFL: {
     long r = sys(SYS_fcntl, fd, cmd, arg);
-    if (r >= 0 && fd_books()) {
-      fd_cfg_changed(fd);
-      Kind k;
-      if ((uintptr_t(arg) & O_DIRECT) && ((k = fd_kind(fd)) == Kind::PipeOwn || k == Kind::Pipe))
-        g_short_read_lies.store(true, std::memory_order_relaxed); // packet mode
-    }
+    if (r >= 0) flags_changed(fd, long(arg));
     return int(ret(r));
   }
   case F_GETOWN: { // F_GETOWN itself can't tell a process group from an error

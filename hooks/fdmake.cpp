@@ -55,23 +55,26 @@ GMP_HOOK int eventfd(unsigned value, int flags) noexcept {
   return int(ret(fd));
 }
 
+void gmp::fd_option_set(int fd, int level, int name) {
+  if (!fd_books()) return;
+  if (level == SOL_SOCKET) {
+    switch (name) {
+    case 20: // SO_RCVTIMEO and SO_SNDTIMEO, both layouts of their value
+    case 21:
+    case 66:
+    case 67: fd_cfg_changed(fd); break;
+    case SO_RCVLOWAT: g_rcvlowat_used.store(true, std::memory_order_relaxed); break;
+    default: break;
+    }
+  } else if (level == IPPROTO_TCP && name == TCP_ULP) {
+    fd_reclassify(fd, Kind::Unknown);
+    g_short_read_lies.store(true, std::memory_order_relaxed);
+  }
+}
+
 GMP_HOOK int setsockopt(int fd, int level, int name, const void* value, socklen_t len) noexcept {
   if (native()) return REAL(setsockopt)(fd, level, name, value, len);
   long r = sys(SYS_setsockopt, fd, level, name, value, len);
-  if (r >= 0 && fd_books()) {
-    if (level == SOL_SOCKET) {
-      switch (name) {
-      case 20: // SO_RCVTIMEO and SO_SNDTIMEO, both layouts of their value
-      case 21:
-      case 66:
-      case 67: fd_cfg_changed(fd); break;
-      case SO_RCVLOWAT: g_rcvlowat_used.store(true, std::memory_order_relaxed); break;
-      default: break;
-      }
-    } else if (level == IPPROTO_TCP && name == TCP_ULP) {
-      fd_reclassify(fd, Kind::Unknown);
-      g_short_read_lies.store(true, std::memory_order_relaxed);
-    }
-  }
+  if (r >= 0) fd_option_set(fd, level, name);
   return int(ret(r));
 }

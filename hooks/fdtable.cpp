@@ -13,6 +13,7 @@ namespace gmp {
 
 constinit FdTable g_fd_table;
 constinit std::atomic<uint32_t> g_fd_epoch{1};
+constinit std::atomic<uint32_t> g_fd_forks{1};
 constinit std::atomic<bool> g_short_read_lies{false};
 constinit std::atomic<bool> g_rcvlowat_used{false};
 // No record above it has ever been touched: close_range(3, ~0) must not walk (and so map) the whole table.
@@ -105,6 +106,7 @@ void fd_created(int fd, Kind k, uint32_t cfg, bool sole) {
   touched(fd);
   uint32_t was;
   next_generation(r, uint32_t(k) | (sole ? FdRec::kSole : 0), &was);
+  r->born.store(g_fd_forks.load(std::memory_order_relaxed), std::memory_order_relaxed);
   set_cfg(r, cfg);
   // Somebody closed the number without telling us, or an old user registered it again while it was being closed.
   if (GMP_UNLIKELY(was & FdRec::kPolled)) forget(fd);
@@ -113,14 +115,18 @@ void fd_created(int fd, Kind k, uint32_t cfg, bool sole) {
 void fd_duplicated(int from, int to) {
   if (!fd_books()) return;
   Kind k = Kind::Unknown;
-  uint32_t listen = 0;
+  uint32_t listen = 0, born = 0;
   if (FdRec* r = fd_rec(from)) {
     uint32_t s = r->state.fetch_and(~FdRec::kSole, std::memory_order_acq_rel);
     k = FdRec::kind_of(s);
     listen = s & FdRec::kListen;
+    born = r->born.load(std::memory_order_relaxed);
   }
   fd_created(to, k, kCfgUnknown, false);
-  if (FdRec* r = fd_rec(to)) r->state.fetch_or(listen, std::memory_order_acq_rel);
+  if (FdRec* r = fd_rec(to)) {
+    r->state.fetch_or(listen, std::memory_order_acq_rel);
+    r->born.store(born, std::memory_order_relaxed);
+  }
 }
 
 // Forgetting before the close takes the registration out of epoll while the number still names it (a dup would keep it alive
@@ -132,6 +138,7 @@ uint32_t fd_closing(int fd) {
   if (r->state.load(std::memory_order_relaxed) == 0) return 0; // never touched
   fd_keep(fd, r);
   uint32_t was, now = next_generation(r, 0, &was);
+  r->born.store(0, std::memory_order_relaxed);
   set_cfg(r, kCfgUnknown);
   if (was & FdRec::kPolled) forget(fd);
   return now;
@@ -163,6 +170,19 @@ void fd_cfg_changed(int fd) {
   new_epoch();
 }
 
+void fd_forking() {
+  if (!fd_books()) return;
+  g_fd_forks.fetch_add(1, std::memory_order_acq_rel);
+  new_epoch();
+}
+
+void fd_shared(int fd) {
+  FdRec* r = fd_rec(fd);
+  if (!r || !fd_books()) return;
+  r->born.store(0, std::memory_order_release);
+  set_cfg(r, kCfgUnknown);
+}
+
 Kind fd_classify(int fd) {
   FdRec* r = fd_rec(fd);
   if (!r) return Kind::HandOff;
@@ -187,6 +207,7 @@ void fd_reclassify(int fd, Kind now) {
 uint32_t fd_cfg_slow(int fd, FdRec* r) {
   uint32_t seen = r->cfg.load(std::memory_order_acquire); // before the questions: a change meanwhile makes the CAS fail
   uint32_t epoch = g_fd_epoch.load(std::memory_order_acquire);
+  if (r->born.load(std::memory_order_acquire) != g_fd_forks.load(std::memory_order_relaxed)) epoch = 0; // no epoch: asked each time
   long fl = sys(SYS_fcntl, fd, F_GETFL);
   if (fl < 0) return 0; // EBADF: registering fails too, and the handed-off call says so
   uint32_t bits = fl & O_NONBLOCK ? FdRec::kNonBlock : 0;

@@ -28,13 +28,16 @@ inline bool is_socket(Kind k) { return k >= Kind::Tcp && k <= Kind::OtherSock; }
 // cfg:   what F_GETFL and SO_*TIMEO said (3 bits), a version of this record's cfg (5 bits) and the global epoch (24 bits) in which
 //        that was true. Descriptions are shared between numbers, so a change through any number of unknown sharing starts a new
 //        epoch; a change through the only number of a description (Sole) just bumps the version of that record.
+//        A description that another process has too (inherited, there at a fork, passed or received in a message) is never cached: its flags
+//        may change without a word to us.
 // empty: generation << 32 | sequence number; see FdWait::known_empty().
 struct FdRec {
   std::atomic<uint32_t> state;
   std::atomic<uint32_t> cfg;
   std::atomic<uint64_t> empty;
   std::atomic<uint64_t> waiters; // generation of its own << 32 | Gs parked in a call on this number (fdkeep.hpp)
-  uint64_t spare;
+  std::atomic<uint32_t> born;    // g_fd_forks when the description was made here; anything else: other processes may have it
+  uint32_t spare;
 
   static constexpr uint32_t kKindMask = 31, kPolled = 1 << 5, kListen = 1 << 6, kSole = 1 << 7;
   static constexpr uint32_t kGenOne = 1 << 12, kGenMask = ~(kGenOne - 1);
@@ -55,6 +58,7 @@ union alignas(kPage) FdTable {
 };
 extern FdTable g_fd_table;
 extern std::atomic<uint32_t> g_fd_epoch; // 1 .. 2^24-1
+extern std::atomic<uint32_t> g_fd_forks;
 extern std::atomic<bool> g_short_read_lies; // a kTLS socket or packet pipe exists: known_empty is off
 extern std::atomic<bool> g_rcvlowat_used;
 
@@ -77,6 +81,12 @@ void fd_closed(int fd, uint32_t token);
 void fds_closed_range(unsigned first, unsigned last, bool before);
 // F_SETFL, FIONBIO, SO_*TIMEO succeeded on fd.
 void fd_cfg_changed(int fd);
+// A child is about to get all descriptors; another process gets this one.
+void fd_forking();
+void fd_shared(int fd);
+void fd_option_set(int fd, int level, int name); // by setsockopt
+// syscall() with a number that closes, duplicates or changes descriptors: done, with the books. False: none of those.
+bool fd_raw_call(long n, long a, long b, long c, long d, long e, long* result);
 Kind fd_socket_kind(int domain, int type, int protocol);
 // Looks the kind up (fstat, getsockopt) and stores it.
 Kind fd_classify(int fd);

@@ -39,6 +39,7 @@ static long wait_for(pid_t pid, int* status, int options, rusage* usage) {
 using namespace gmp;
 
 GMP_HOOK pid_t fork() noexcept {
+  fd_forking();
   pid_t p = REAL(fork)();
   if (p == 0 && !native()) in_child();
   return p;
@@ -71,6 +72,7 @@ GMP_HOOK int waitid(idtype_t type, id_t id, siginfo_t* info, int options) {
 template <class F> static auto spawning(F call) {
   Thread* t = self();
   const bool was = t->vfork_child;
+  fd_forking();
   enter_syscall();
   t->vfork_child = true;
   auto r = call();

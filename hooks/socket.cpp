@@ -169,6 +169,18 @@ static size_t control_rest(const msghdr* m, char* out, size_t room) {
   return n;
 }
 
+void fds_passed(const msghdr* m) {
+  if (GMP_LIKELY(m->msg_controllen == 0)) return;
+  for (cmsghdr* c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(const_cast<msghdr*>(m), c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    for (size_t i = 0; i < (c->cmsg_len - CMSG_LEN(0)) / sizeof(int); i++) {
+      int fd;
+      __builtin_memcpy(&fd, CMSG_DATA(c) + i * sizeof fd, sizeof fd);
+      fd_shared(fd);
+    }
+  }
+}
+
 long g_sendmsg(int fd, const msghdr* m, int flags, size_t from) {
   if (GMP_UNLIKELY(flags & (MSG_DONTWAIT | kSendHandOff))) {
     if (flags & MSG_DONTWAIT) return sys(SYS_sendmsg, fd, m, flags);
@@ -263,10 +275,14 @@ GMP_HOOK ssize_t sendto(int fd, const void* buf, size_t n, int flags, const sock
 }
 
 GMP_HOOK ssize_t sendmsg(int fd, const msghdr* m, int flags) {
+  if (native()) return REAL(sendmsg)(fd, m, flags);
+  ssize_t r;
   if (io_g()) {
     test_cancel();
-    return ret(g_sendmsg(fd, m, flags));
+    r = ret(g_sendmsg(fd, m, flags));
+  } else {
+    r = cp_sys(SYS_sendmsg, fd, m, flags);
   }
-  if (native()) return REAL(sendmsg)(fd, m, flags);
-  return cp_sys(SYS_sendmsg, fd, m, flags);
+  if (r >= 0) fds_passed(m);
+  return r;
 }

@@ -105,10 +105,14 @@ GMP_HOOK int recvmmsg(int fd, mmsghdr* vec, unsigned n, int flags, timespec* tim
 }
 
 GMP_HOOK int sendmmsg(int fd, mmsghdr* vec, unsigned n, int flags) {
+  if (native()) return REAL(sendmmsg)(fd, vec, n, flags);
+  int r;
   if (io_g()) {
     test_cancel();
-    return int(ret(g_sendmmsg(fd, vec, n, flags)));
+    r = int(ret(g_sendmmsg(fd, vec, n, flags)));
+  } else {
+    r = int(cp_sys(SYS_sendmmsg, fd, vec, n, flags));
   }
-  if (native()) return REAL(sendmmsg)(fd, vec, n, flags);
-  return int(cp_sys(SYS_sendmmsg, fd, vec, n, flags));
+  for (int i = 0; i < r; i++) fds_passed(&vec[i].msg_hdr);
+  return r;
 }

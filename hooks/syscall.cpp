@@ -56,9 +56,11 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
   case SYS_futex:
     return ret(hook_futex(reinterpret_cast<uint32_t*>(a), int(b), uint32_t(c), d, reinterpret_cast<uint32_t*>(e), uint32_t(f)));
   case SYS_gettid: return getg() ? self_tid() : sys(n);
-  case SYS_close: return ret(hook_close(int(a)));
   case kFutexWaitv: futex_kernel_too(); break;
-  default: break;
+  default: {
+    long r;
+    if (fd_raw_call(n, a, b, c, d, e, &r)) return ret(r);
+  }
   }
   if (getg() && g_may_block.has(n)) return ret(blocking_sys(n, a, b, c, d, e, f));
   return ret(sys(n, a, b, c, d, e, f));

@@ -42,3 +42,11 @@ setup() { need_build; }
 @test "io_message: not connected" { both io_message not_connected; }
 @test "io_message: full receivers" { both io_message full_receivers; }
 @test "io_message: batches" { both io_message batches; }
+
+@test "io_shared: passed while blocked" { both io_shared passed_while_blocked; }
+@test "io_shared: inherited while blocked" { both io_shared inherited_while_blocked; }
+@test "io_shared: changed by a receiver" { both io_shared changed_by_a_receiver; }
+@test "io_shared: changed by a child" { both io_shared changed_by_a_child; }
+@test "io_shared: writer changed by a child" { both io_shared writer_changed_by_a_child; }
+@test "io_shared: changed by raw calls" { both io_shared changed_by_raw_calls; }
+@test "io_shared: acceptors in two processes" { both io_shared acceptors_in_two_processes; }
