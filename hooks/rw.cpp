@@ -1,5 +1,6 @@
 // read, write, readv, writev: by kind of descriptor. Sockets take MSG_DONTWAIT; pipes, eventfds and their like RWF_NOWAIT at
 // offset -1 (the current position, which streams do not have); named FIFOs and inotify are polled first; files are announced.
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -29,6 +30,15 @@ template <class Full> long polled_first(int fd, short events, Full full) {
   return fd_ready(fd, events) ? full(fd) : -EAGAIN;
 }
 
+// A FIFO that nobody has opened for writing since we did is at its end, but poll says nothing of it: only an attempt tells. vmsplice is the one
+// non-blocking read that a FIFO has (it would write to one that is open both ways: that one has a writer, itself).
+long read_polled_first(int fd, const iovec* v, int n, FnRef<long(int)> full) {
+  long r = polled_first(fd, POLLIN, full);
+  if (r != -EAGAIN || (sys(SYS_fcntl, fd, F_GETFL) & O_ACCMODE) != O_RDONLY) return r;
+  r = sys(SYS_vmsplice, fd, v, n, SPLICE_F_NONBLOCK);
+  return r >= 0 ? r : -EAGAIN;
+}
+
 long g_read(int fd, void* buf, size_t n) {
   auto full = [&](int fd) -> long { return blocking_point(SYS_read, fd, buf, n); };
   auto want = [&] { return n <= kMaxRw ? n : 0; };
@@ -47,7 +57,8 @@ long g_read(int fd, void* buf, size_t n) {
       if (r != -EOPNOTSUPP) return r;
       fd_reclassify(fd, Kind::PollFirst);
     } else if (k == Kind::PollFirst) {
-      return recv_loop(fd, false, want, [&](int fd) { return polled_first(fd, POLLIN, full); }, full);
+      iovec v{buf, n};
+      return recv_loop(fd, false, want, [&](int fd) { return read_polled_first(fd, &v, 1, full); }, full);
     } else {
       return full(fd);
     }
@@ -78,7 +89,7 @@ long g_readv(int fd, const iovec* iov, int cnt) {
         fd_reclassify(fd, Kind::PollFirst);
       }
     } else if (k == Kind::PollFirst) {
-      return recv_loop(fd, false, want, [&](int fd) { return polled_first(fd, POLLIN, full); }, full);
+      return recv_loop(fd, false, want, [&](int fd) { return read_polled_first(fd, iov, cnt, full); }, full);
     } else {
       return full(fd);
     }

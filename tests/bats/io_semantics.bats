@@ -43,6 +43,17 @@ setup() { need_build; }
 @test "io_message: full receivers" { both io_message full_receivers; }
 @test "io_message: batches" { both io_message batches; }
 
+@test "io_wait: odd polls" { both io_wait odd_polls; }
+@test "io_wait: events alone" { both io_wait events_alone; }
+@test "io_wait: nested instances" { both io_wait nested_instances; }
+@test "io_wait: one shot" { both io_wait one_shot; }
+@test "io_wait: exclusive" { both io_wait exclusive; }
+@test "io_wait: many on one instance" { both io_wait many_on_one_instance; }
+@test "io_wait: time outs" { both io_wait time_outs; }
+@test "io_wait: high numbers" { both io_wait high_numbers; }
+@test "io_wait: fifo without writers" { both io_wait fifo_without_writers; }
+@test "io_wait: very many" { both io_wait very_many; }
+
 @test "io_shared: passed while blocked" { both io_shared passed_while_blocked; }
 @test "io_shared: inherited while blocked" { both io_shared inherited_while_blocked; }
 @test "io_shared: changed by a receiver" { both io_shared changed_by_a_receiver; }
