@@ -85,9 +85,14 @@ GMP_HOOK int accept4(int fd, sockaddr* addr, socklen_t* len, int flags) {
   return do_accept(true, fd, addr, len, flags);
 }
 
-// A non-blocking connect and one to a local address come back at once; another takes a round trip: announced, the P is lent out.
+// A non-blocking connect and one to a local address come back at once; another takes a round trip: announced, the P is lent out. With a
+// time limit no handler makes it start again.
 GMP_HOOK int connect(int fd, const sockaddr* addr, socklen_t len) {
   if (native()) return REAL(connect)(fd, addr, len);
-  return int(cp_sys(SYS_connect, fd, addr, len));
+  test_cancel();
+  if (!io_g()) return int(ret(sys(SYS_connect, fd, addr, len)));
+  FdRec* rec = fd_rec(fd);
+  const bool limited = rec && fd_cfg(fd, rec) & FdRec::kSndTimeo;
+  return int(ret(point_sys(!limited, false, SYS_connect, fd, addr, len)));
 }
 GMP_ALIAS(__connect, connect);

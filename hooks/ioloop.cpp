@@ -1,4 +1,5 @@
 #include "hooks/ioloop.hpp"
+#include <sys/socket.h>
 
 namespace gmp {
 
@@ -44,6 +45,12 @@ long FdWait::block(bool progress) {
     woken = true;
   }
   return arm() ? kAgain : kHandOff;
+}
+
+int take_error(int fd) {
+  int e = 0;
+  socklen_t len = sizeof e;
+  return sys(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0 ? 0 : e;
 }
 
 void FdWait::take_over() {

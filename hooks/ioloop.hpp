@@ -83,6 +83,9 @@ struct FdWait {
   long block(bool progress);
 };
 
+// SO_ERROR: what it was, and it is none then.
+int take_error(int fd);
+
 // A receiving call: one success ends it. quick: flags are 0. want: what a full read would return.
 template <class Want, class Try, class Full>
 inline long recv_loop(int fd, bool quick, Want want, Try attempt, Full handoff, Dir dir = Dir::Read) {
@@ -120,8 +123,13 @@ inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff)
     if (r == -EAGAIN) {
       r = w.block(done > 0);
       if (r == kAgain) {
-        // Part is sent and the connection has broken: a try would eat the error that belongs to the program's next call.
-        if (done && sock && poll_hup(w.fd) && (fd_ready(w.fd, POLLOUT) & (POLLERR | POLLHUP))) return w.end(long(done));
+        if (sock && GMP_UNLIKELY(poll_hup(w.fd)) && (fd_ready(w.fd, POLLOUT) & (POLLERR | POLLHUP))) {
+          // A unix socket's blocked writer takes the error that the peer left, ECONNRESET; one that begins anew is told EPIPE first.
+          const long e = w.rec->kind() == Kind::Tcp ? 0 : take_error(w.fd);
+          if (e) return w.end(done ? long(done) : -e);
+          // Part is sent and the connection has broken: a try would eat the error that belongs to the program's next call.
+          if (done) return w.end(long(done));
+        }
         continue;
       }
       if (r == kHandOff) {

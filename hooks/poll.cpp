@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <sys/epoll.h>
 #include "hooks/poll.hpp"
+#include "hooks/signal.hpp"
 
 namespace gmp {
 
@@ -122,9 +123,11 @@ GMP_HOOK int ppoll(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_
     if (r == -EINTR) test_cancel();
     return int(ret(r));
   }
-  timespec left; // the kernel writes the rest of the time; glibc does not let the program see it
-  if (timeout) left = *timeout;
-  return int(cp_sys_once(SYS_ppoll, fds, n, timeout ? &left : nullptr, mask, 8));
+  timespec left, *t = nullptr; // the kernel writes the rest of the time; glibc does not let the program see it
+  if (timeout) left = *timeout, t = &left;
+  if (!io_g()) return int(cp_sys_once(SYS_ppoll, fds, n, t, mask, 8));
+  return int(ret(masked_wait(bits(mask), [&] { return sys(SYS_poll, fds, n, 0); },
+                             [&] { return interruptible_sys(false, SYS_ppoll, fds, n, t, mask, 8); })));
 }
 
 GMP_HOOK int __ppoll_chk(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask, size_t size) {

@@ -4,6 +4,7 @@
 #include <sys/select.h>
 #include <sys/time.h>
 #include "hooks/poll.hpp"
+#include "hooks/signal.hpp"
 
 namespace gmp {
 namespace {
@@ -140,11 +141,19 @@ GMP_HOOK int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* tim
       const sigset_t* mask;
       size_t size;
     } six{mask, 8};
-    timespec t;
-    if (timeout) t = *timeout;
-    enter_syscall();
-    res = sys(SYS_pselect6, n, r, w, e, timeout ? &t : nullptr, &six);
-    exit_syscall();
+    timespec left, *t = nullptr, zero{};
+    if (timeout) left = *timeout, t = &left;
+    if (!io_g()) res = sys(SYS_pselect6, n, r, w, e, t, &six);
+    else // a look that finds nothing would clear the sets: pending signals go first here
+      res = masked_wait(bits(mask), [&]() -> long {
+        if (n > FD_SETSIZE) return 0;
+        Sets s;
+        if (r) s.r = *r;
+        if (w) s.w = *w;
+        if (e) s.e = *e;
+        return sys(SYS_pselect6, n, r ? &s.r : nullptr, w ? &s.w : nullptr, e ? &s.e : nullptr, &zero, nullptr) > 0
+                 ? sys(SYS_pselect6, n, r, w, e, &zero, nullptr) : 0;
+      }, [&] { return interruptible_sys(false, SYS_pselect6, n, r, w, e, t, &six); });
   }
   if (res == -EINTR) test_cancel();
   return int(ret(res));

@@ -56,6 +56,26 @@ siginfo_t tkill_info(int sig);                   // as pthread_kill sends it
 int take_pending(uint64_t wanted, siginfo_t* info);
 uint64_t pending_set(); // of the calling thread and the process, in user space
 
+// The same with another mask for the moment. Has a handler run?
+bool run_pending_under(uint64_t mask);
+
+// A wait for the time of which `mask` is the thread's. The kernel makes the change (wait: its call, interruptible), so that nothing falls between mask and
+// wait; what is pending in user space, it can't know. look: the same call without waiting, for an event goes before a signal.
+template <class Look, class Wait> long masked_wait(uint64_t mask, Look look, Wait wait) {
+  mask &= ~kUnblockable;
+  for (;;) {
+    test_cancel();
+    if (GMP_UNLIKELY(pending_set() & ~mask)) {
+      if (long r = look()) return r;
+      if (run_pending_under(mask)) return -EINTR;
+    }
+    const long r = wait();
+    if (r == -EINTR) test_cancel();
+    if (r != kStopped) return r;
+    if (!(pending_set() & ~mask) && after_interrupt(false) == After::Eintr) return -EINTR; // it ran on the way out already
+  }
+}
+
 // Sends what has a kernel thread run the handler of `sig`: a siginfo that says "look what is pending".
 void kick(int kernel_tid, int sig);
 bool is_kick(const siginfo_t* info);

@@ -147,6 +147,18 @@ void run_pending_signals() {
   if (GMP_UNLIKELY(cancel_async_pending())) test_cancel();
 }
 
+bool run_pending_under(uint64_t mask) {
+  G* g = getg();
+  const uint64_t was = g ? get_sigmask(g) : 0;
+  if (g) set_sigmask(mask);
+  run_pending_signals();
+  if (g) set_sigmask(was);
+  Thread* t = self();
+  const bool ran = t->handler_ran;
+  t->handler_ran = t->handler_no_restart = false;
+  return ran;
+}
+
 After after_interrupt(bool restartable, bool cancellation_point) {
   if (pending_set()) run_pending_signals();
   Thread* t = self();

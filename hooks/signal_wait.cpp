@@ -27,21 +27,8 @@ static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* time
 }
 
 static long suspend(uint64_t mask) {
-  test_cancel();
   mask &= ~kUnblockable;
-  for (;;) {
-    if (pending_set() & ~mask) {
-      G* g = getg();
-      uint64_t was = g ? get_sigmask(g) : 0;
-      if (g) set_sigmask(mask);
-      run_pending_signals();
-      if (g) set_sigmask(was);
-      return -EINTR;
-    }
-    long r = interruptible_sys(true, SYS_rt_sigsuspend, &mask, 8);
-    test_cancel();
-    if (r != kStopped) return r;
-  }
+  return masked_wait(mask, [] { return 0l; }, [&] { return interruptible_sys(true, SYS_rt_sigsuspend, &mask, 8); });
 }
 
 } // namespace gmp

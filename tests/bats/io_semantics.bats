@@ -54,6 +54,14 @@ setup() { need_build; }
 @test "io_wait: fifo without writers" { both io_wait fifo_without_writers; }
 @test "io_wait: very many" { both io_wait very_many; }
 
+@test "io_signal: without restart" { both io_signal without_restart; }
+@test "io_signal: with restart" { both io_signal with_restart; }
+@test "io_signal: part done" { both io_signal part_done; }
+@test "io_signal: masks for the wait" { both io_signal masks_for_the_wait; }
+@test "io_signal: signalfd of the process" { both io_signal signalfd_of_the_process; }
+@test "io_signal: connect interrupted" { both io_signal connect_interrupted; }
+@test "io_signal: sigpipe" { both io_signal sigpipe; }
+
 @test "io_shared: passed while blocked" { both io_shared passed_while_blocked; }
 @test "io_shared: inherited while blocked" { both io_shared inherited_while_blocked; }
 @test "io_shared: changed by a receiver" { both io_shared changed_by_a_receiver; }
