@@ -54,6 +54,11 @@ setup() { need_build; }
 @test "io_wait: fifo without writers" { both io_wait fifo_without_writers; }
 @test "io_wait: very many" { both io_wait very_many; }
 
+@test "io_cancel: while blocked" { both io_cancel while_blocked; }
+@test "io_cancel: request pending" { both io_cancel request_pending; }
+@test "io_cancel: disabled" { both io_cancel disabled; }
+@test "io_cancel: request in calls that do not block" { both io_cancel request_in_calls_that_do_not_block; }
+
 @test "io_signal: without restart" { both io_signal without_restart; }
 @test "io_signal: with restart" { both io_signal with_restart; }
 @test "io_signal: part done" { both io_signal part_done; }
