@@ -42,7 +42,7 @@ long read_polled_first(int fd, const iovec* v, int n, FnRef<long(int)> full) {
 long g_read(int fd, void* buf, size_t n) {
   auto full = [&](int fd) -> long { return blocking_point(SYS_read, fd, buf, n); };
   auto want = [&] { return n <= kMaxRw ? n : 0; };
-  if (GMP_UNLIKELY(n == 0)) return full(fd); // means something different to each kind, and waits in none but inotify
+  if (GMP_UNLIKELY(ssize_t(n) <= 0)) return full(fd); // refused, or means something different to each kind, and waits in none but inotify
   for (;;) {
     Kind k = fd_kind(fd);
     long r;
@@ -102,6 +102,7 @@ long g_write(int fd, const void* buf, size_t n) {
   auto total = [&] { return most; };
   auto rest = [&](size_t done) { return done ? most - done : n; };
   auto full = [&](int fd, size_t done) -> long { return blocking_point(SYS_write, fd, p + done, rest(done)); };
+  if (GMP_UNLIKELY(ssize_t(n) < 0)) return full(fd, 0);
   for (;;) {
     Kind k = fd_kind(fd);
     long r;
@@ -129,15 +130,23 @@ long g_write(int fd, const void* buf, size_t n) {
   }
 }
 
-// Position in a vector of which `done` bytes are through. No copy of it: a half-done element goes alone, then whole ones from there.
+// What is left of a vector of which `done` bytes are through. No copy of it: a half-done element goes alone, then whole ones from there; one
+// by one if the vector holds more than the kernel moves in a call.
 struct IovAt {
   const iovec* v;
   int n;
-  size_t into = 0;
+  iovec part;
   IovAt(const iovec* iov, int cnt, size_t done) : v(iov), n(cnt) {
+    const size_t room = kMaxRw - done;
+    const bool huge = iov_total(iov, cnt) == kMaxRw;
     while (n > 0 && done >= v->iov_len) done -= v->iov_len, v++, n--;
-    into = n > 0 ? done : 0;
+    if (n == 0 || (done == 0 && !huge)) return;
+    part = {static_cast<char*>(v->iov_base) + done, v->iov_len - done};
+    if (part.iov_len > room) part.iov_len = room;
+    v = &part;
+    n = 1;
   }
+  IovAt(const IovAt&) = delete;
 };
 
 long g_writev(int fd, const iovec* iov, int cnt) {
@@ -145,7 +154,6 @@ long g_writev(int fd, const iovec* iov, int cnt) {
   auto full = [&](int fd, size_t done) -> long {
     if (!done) return blocking_point(SYS_writev, fd, iov, cnt);
     IovAt at(iov, cnt, done);
-    if (at.into) return blocking_point(SYS_write, fd, static_cast<char*>(at.v->iov_base) + at.into, at.v->iov_len - at.into);
     return blocking_point(SYS_writev, fd, at.v, at.n);
   };
   bool no_nowait = false;
@@ -156,13 +164,10 @@ long g_writev(int fd, const iovec* iov, int cnt) {
     auto attempt = [&](int fd, size_t done) -> long {
       if (!done && !no_nowait) return nowait_writev(fd, iov, cnt);
       IovAt at(iov, cnt, done);
-      iovec part{at.n > 0 ? static_cast<char*>(at.v->iov_base) + at.into : nullptr, at.n > 0 ? at.v->iov_len - at.into : 0};
-      const iovec* v = at.into ? &part : at.v;
-      int n = at.into ? 1 : at.n;
-      if (!sock) return nowait_writev(fd, v, n);
+      if (!sock) return nowait_writev(fd, at.v, at.n);
       msghdr m{};
-      m.msg_iov = const_cast<iovec*>(v);
-      m.msg_iovlen = size_t(n);
+      m.msg_iov = const_cast<iovec*>(at.v);
+      m.msg_iovlen = size_t(at.n);
       return sys(SYS_sendmsg, fd, &m, MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0) | (k == Kind::SeqPacket ? MSG_EOR : 0));
     };
     long r = send_loop(fd, sock, total, attempt, full);

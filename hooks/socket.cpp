@@ -75,15 +75,18 @@ long g_recvfrom(int fd, void* buf, size_t n, int flags, sockaddr* addr, socklen_
                    [&](int fd) { return sys(SYS_recvfrom, fd, buf, n, f, addr, len); }, full);
 }
 
-// The rest of a vector into a window on the stack: as much as fits, which a loop may ask for piecewise.
+// The rest of a vector into a window on the stack: as much as fits, which a loop may ask for piecewise, and no more than the kernel moves
+// in a call, `done` included.
 static int iov_rest(const iovec* v, size_t n, size_t done, iovec* out, int room) {
   int k = 0;
-  for (size_t i = 0; i < n && k < room; i++) {
+  size_t left = kMaxRw - done;
+  for (size_t i = 0; i < n && k < room && left; i++) {
     if (done >= v[i].iov_len) {
       done -= v[i].iov_len;
       continue;
     }
-    out[k++] = {static_cast<char*>(v[i].iov_base) + done, v[i].iov_len - done};
+    out[k] = {static_cast<char*>(v[i].iov_base) + done, std::min(v[i].iov_len - done, left)};
+    left -= out[k++].iov_len;
     done = 0;
   }
   return k;

@@ -74,3 +74,15 @@ setup() { need_build; }
 @test "io_shared: writer changed by a child" { both io_shared writer_changed_by_a_child; }
 @test "io_shared: changed by raw calls" { both io_shared changed_by_raw_calls; }
 @test "io_shared: acceptors in two processes" { both io_shared acceptors_in_two_processes; }
+
+@test "io_large: odd vectors" { both io_large odd_vectors; }
+@test "io_large: nonblocking parts" { both io_large nonblocking_parts; }
+@test "io_large: more than two gigabytes" { both io_large more_than_two_gigabytes; }
+@test "io_large: between descriptors" { both io_large between_descriptors; }
+@test "io_large: appends" { both io_large appends; }
+
+@test "io_uring: ring wait" { both io_uring ring_wait; }
+@test "io_uring: ring polled" { both io_uring ring_polled; }
+@test "io_uring: aio wait" { both io_uring aio_wait; }
+@test "io_uring: user faults" { both io_uring user_faults; }
+@test "io_uring: pid descriptor" { both io_uring pid_descriptor; }
