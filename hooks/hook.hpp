@@ -18,13 +18,21 @@
 #include <sys/syscall.h>
 #include "runtime/gmp.hpp"
 
-// Exported hook. The names must also stand in hooks/exports.txt, the single list of what libgmp.so exports.
+// Exported hook. The names must also stand in hooks/table, the single list of what libgmp.so exports.
 #define GMP_HOOK extern "C" __attribute__((visibility("default")))
 // Another exported name of a hook with the same type: GMP_ALIAS(__read, read);
 #define GMP_ALIAS(alias_name, target) \
   extern "C" __attribute__((visibility("default"), alias(#target))) decltype(target) alias_name
 
 namespace gmp {
+
+// Once for each function, and out of the hooks' way: they are many.
+GMP_NOINLINE inline void* find_real(const char* name, const char* version) {
+  void* p = version ? dlvsym(RTLD_NEXT, name, version) : nullptr;
+  if (!p) p = dlsym(RTLD_NEXT, name);
+  if (!p) die("libc has no %s: unset LD_PRELOAD or use GMP_DISABLE=1", name);
+  return p;
+}
 
 // A real libc function, found on first use by dlvsym/dlsym(RTLD_NEXT). `version` where dlsym may hand back an old one
 // (pthread_cond_*: "GLIBC_2.3.2"). Constant-initialised; races resolve to the same value.
@@ -35,11 +43,9 @@ template <class F> struct Real {
   F* get() {
     F* f = fn.load(std::memory_order_relaxed);
     if (GMP_LIKELY(f != nullptr)) return f;
-    void* p = version ? dlvsym(RTLD_NEXT, name, version) : nullptr;
-    if (!p) p = dlsym(RTLD_NEXT, name);
-    if (!p) die("libc has no %s: unset LD_PRELOAD or use GMP_DISABLE=1", name);
-    fn.store(reinterpret_cast<F*>(p), std::memory_order_relaxed);
-    return reinterpret_cast<F*>(p);
+    f = reinterpret_cast<F*>(find_real(name, version));
+    fn.store(f, std::memory_order_relaxed);
+    return f;
   }
 };
 // At namespace scope in the .cpp that needs it:  GMP_REAL(pthread_join);  then  REAL(pthread_join)(t, r).

@@ -165,6 +165,6 @@ struct GList {                       // FIFO through schedlink
   }
 };
 
-extern thread_local M* t_m __attribute__((tls_model("initial-exec"))); // set on g0 only
+extern constinit thread_local M* t_m __attribute__((tls_model("initial-exec"))); // set on g0 only
 
 } // namespace gmp

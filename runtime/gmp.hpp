@@ -54,7 +54,8 @@ bool start();
 void reset_in_child();
 
 // ---------------------------------------------------------------- identity
-extern thread_local G* t_g __attribute__((tls_model("initial-exec")));
+// constinit: without it each access asks whether the variable has an initialiser somewhere
+extern constinit thread_local G* t_g __attribute__((tls_model("initial-exec")));
 inline G* getg() { return t_g; }
 uintptr_t thread_pointer_of(const G*);   // the TCB address = pthread_t
 uint64_t goid(const G*);

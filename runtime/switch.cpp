@@ -12,8 +12,8 @@ using boost::context::detail::jump_fcontext;
 using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
 
-thread_local G* t_g;
-thread_local M* t_m;
+constinit thread_local G* t_g = nullptr;
+constinit thread_local M* t_m = nullptr;
 
 // TLS may not be touched between set_thread_pointer and the jump: the compiler is free to keep the address of a
 // thread-local over it, and it would be the other thread's.
