@@ -1,5 +1,8 @@
 // Message queues and semaphores between processes, System V's and POSIX's: announced, the P is lent out while they block.
+#include <cstdarg>
+#include <fcntl.h>
 #include <mqueue.h>
+#include <semaphore.h>
 #include <sys/ipc.h>
 #include <sys/msg.h>
 #include <sys/sem.h>
@@ -50,4 +53,17 @@ GMP_HOOK int mq_send(mqd_t q, const char* m, size_t n, unsigned priority) {
 GMP_HOOK ssize_t mq_receive(mqd_t q, char* m, size_t n, unsigned* priority) {
   if (native()) return REAL(mq_receive)(q, m, n, priority);
   return cp_sys(SYS_mq_timedreceive, q, m, n, priority, nullptr);
+}
+
+// Makes, reads and maps a file of /dev/shm, under a lock of libc's. What the semaphore does is in sem.cpp.
+GMP_REAL(sem_open);
+GMP_HOOK sem_t* sem_open(const char* name, int flags, ...) noexcept {
+  va_list ap;
+  va_start(ap, flags);
+  mode_t mode = flags & O_CREAT ? va_arg(ap, mode_t) : 0;
+  unsigned value = flags & O_CREAT ? va_arg(ap, unsigned) : 0;
+  va_end(ap);
+  if (!getg()) return REAL(sem_open)(name, flags, mode, value);
+  SyscallScope announced;
+  return REAL(sem_open)(name, flags, mode, value);
 }

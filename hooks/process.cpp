@@ -9,11 +9,13 @@
 #include <unistd.h>
 #include <wordexp.h>
 #include "hooks/fdtable.hpp"
+#include "hooks/process.hpp"
 #include "hooks/signal.hpp"
 
 namespace gmp {
 
 GMP_REAL(fork);
+GMP_REAL(_Fork);
 GMP_REAL(system);
 GMP_REAL(popen);
 GMP_REAL(wordexp);
@@ -22,7 +24,7 @@ GMP_REAL(posix_spawnp);
 GMP_REAL(wait4);
 GMP_REAL(waitid);
 
-static void in_child() {
+void process_in_child() {
   reset_in_child();
   fd_reset_in_child();
   thread_in_child();
@@ -41,10 +43,17 @@ using namespace gmp;
 GMP_HOOK pid_t fork() noexcept {
   fd_forking();
   pid_t p = REAL(fork)();
-  if (p == 0 && !native()) in_child();
+  if (p == 0 && !native()) process_in_child();
   return p;
 }
 GMP_ALIAS(__fork, fork);
+
+// The one for signal handlers: no handlers of pthread_atfork.
+GMP_HOOK pid_t _Fork() noexcept {
+  pid_t p = REAL(_Fork)();
+  if (p == 0 && !native()) process_in_child();
+  return p;
+}
 
 // POSIX lets vfork be fork. A true one would let the child, which shares this memory, run hooks on the scheduler's tables.
 GMP_HOOK pid_t vfork() noexcept { return fork(); }
@@ -87,6 +96,7 @@ GMP_HOOK int system(const char* command) {
 GMP_HOOK FILE* popen(const char* command, const char* how) {
   return spawning([&] { return REAL(popen)(command, how); });
 }
+GMP_ALIAS(_IO_popen, popen);
 GMP_HOOK int wordexp(const char* words, wordexp_t* out, int flags) {
   return spawning([&] { return REAL(wordexp)(words, out, flags); });
 }

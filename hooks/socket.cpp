@@ -229,6 +229,7 @@ GMP_HOOK ssize_t recv(int fd, void* buf, size_t n, int flags) {
   if (native()) return REAL(recv)(fd, buf, n, flags);
   return cp_sys(SYS_recvfrom, fd, buf, n, flags, nullptr, nullptr);
 }
+GMP_ALIAS(__recv, recv); // GLIBC_PRIVATE: for libc's own libraries
 
 GMP_HOOK ssize_t __recv_chk(int fd, void* buf, size_t n, size_t size, int flags) {
   if (native() || n > size) return REAL(__recv_chk)(fd, buf, n, size, flags);

@@ -2,6 +2,7 @@
 // something else in a G: private futexes, the thread's id, closing a descriptor.
 #include "hooks/fdtable.hpp"
 #include "hooks/futex.hpp"
+#include "hooks/process.hpp"
 #include "hooks/thread.hpp"
 
 namespace gmp {
@@ -11,7 +12,7 @@ namespace {
 constexpr long kNumbers = 512;
 
 // Newer than Debian 12's headers, or absent from them.
-constexpr long kFutexWaitv = 449, kFutexWait = 455, kEpollPwait2 = 441, kProcessMadvise = 440;
+constexpr long kFutexWaitv = 449, kFutexWait = 455, kEpollPwait2 = 441, kProcessMadvise = 440, kProcessMrelease = 448;
 
 struct Bits {
   uint64_t word[kNumbers / 64] = {};
@@ -33,12 +34,26 @@ constexpr Bits may_block() {
          (long)SYS_rt_sigsuspend, (long)SYS_rt_sigtimedwait, (long)SYS_io_getevents, (long)SYS_io_pgetevents, (long)SYS_io_submit,
          (long)SYS_io_uring_enter, (long)SYS_getdents, (long)SYS_getdents64, (long)SYS_open_by_handle_at, (long)SYS_rename, (long)SYS_renameat,
          (long)SYS_renameat2, (long)SYS_unlink, (long)SYS_unlinkat, (long)SYS_mount, (long)SYS_umount2, (long)SYS_finit_module,
-         kFutexWaitv, kFutexWait, kEpollPwait2, kProcessMadvise,
+         (long)SYS_rmdir, (long)SYS_mlock, (long)SYS_mlock2, (long)SYS_mlockall, (long)SYS_getrandom, (long)SYS_swapon, (long)SYS_swapoff,
+         (long)SYS_quotactl, (long)SYS_init_module, (long)SYS_delete_module, (long)SYS_fsconfig, (long)SYS_syslog, (long)SYS_readahead,
+         (long)SYS_process_vm_readv, (long)SYS_process_vm_writev,
+         kFutexWaitv, kFutexWait, kEpollPwait2, kProcessMadvise, kProcessMrelease,
        })
     b.word[n / 64] |= uint64_t(1) << (n % 64);
   return b;
 }
 constinit const Bits g_may_block = may_block();
+
+// A child with a copy of the memory comes back here as fork's does. (One on a stack of its own can't: it has no frame to return to.)
+constexpr long kVm = 0x100;
+bool copies_process(long n, long a, long b) {
+  switch (n) {
+  case SYS_fork: return true;
+  case SYS_clone: return !(a & kVm) && !b;
+  case SYS_clone3: return a && b >= 8 && !(*reinterpret_cast<const uint64_t*>(a) & kVm);
+  default: return false;
+  }
+}
 
 } // namespace
 
@@ -61,6 +76,11 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
     long r;
     if (fd_raw_call(n, a, b, c, d, e, &r)) return ret(r);
   }
+  }
+  if (copies_process(n, a, b)) {
+    long r = sys(n, a, b, c, d, e, f);
+    if (r == 0) process_in_child();
+    return ret(r);
   }
   if (getg() && g_may_block.has(n)) return ret(blocking_sys(n, a, b, c, d, e, f));
   return ret(sys(n, a, b, c, d, e, f));

@@ -1,0 +1,67 @@
+// Users, groups, who is logged in: files, a directory server behind a module, locks of the whole machine. Announced.
+#include <grp.h>
+#include <gshadow.h>
+#include <netdb.h>
+#include <pwd.h>
+#include <shadow.h>
+#include <unistd.h>
+#include <utmp.h>
+#include <utmpx.h>
+#include "hooks/announce.hpp"
+
+using namespace gmp;
+
+GMP_ANNOUNCED(passwd*, getpwnam, (const char* name), (name))
+GMP_ANNOUNCED(passwd*, getpwuid, (uid_t id), (id))
+GMP_ANNOUNCED(passwd*, getpwent, (), ())
+GMP_ANNOUNCED(int, getpwnam_r, (const char* name, passwd* e, char* b, size_t n, passwd** r), (name, e, b, n, r))
+GMP_ANNOUNCED(int, getpwuid_r, (uid_t id, passwd* e, char* b, size_t n, passwd** r), (id, e, b, n, r))
+GMP_ANNOUNCED(int, getpwent_r, (passwd* e, char* b, size_t n, passwd** r), (e, b, n, r))
+GMP_ANNOUNCED(int, getpw, (uid_t id, char* line), (id, line))
+
+GMP_ANNOUNCED(group*, getgrnam, (const char* name), (name))
+GMP_ANNOUNCED(group*, getgrgid, (gid_t id), (id))
+GMP_ANNOUNCED(group*, getgrent, (), ())
+GMP_ANNOUNCED(int, getgrnam_r, (const char* name, group* e, char* b, size_t n, group** r), (name, e, b, n, r))
+GMP_ANNOUNCED(int, getgrgid_r, (gid_t id, group* e, char* b, size_t n, group** r), (id, e, b, n, r))
+GMP_ANNOUNCED(int, getgrent_r, (group* e, char* b, size_t n, group** r), (e, b, n, r))
+GMP_ANNOUNCED(int, initgroups, (const char* user, gid_t also), (user, also))
+GMP_ANNOUNCED(int, getgrouplist, (const char* user, gid_t also, gid_t* list, int* n), (user, also, list, n))
+
+GMP_ANNOUNCED(spwd*, getspnam, (const char* name), (name))
+GMP_ANNOUNCED(spwd*, getspent, (), ())
+GMP_ANNOUNCED(int, getspnam_r, (const char* name, spwd* e, char* b, size_t n, spwd** r), (name, e, b, n, r))
+GMP_ANNOUNCED(int, getspent_r, (spwd* e, char* b, size_t n, spwd** r), (e, b, n, r))
+GMP_ANNOUNCED(sgrp*, getsgnam, (const char* name), (name))
+GMP_ANNOUNCED(sgrp*, getsgent, (), ())
+GMP_ANNOUNCED(int, getsgnam_r, (const char* name, sgrp* e, char* b, size_t n, sgrp** r), (name, e, b, n, r))
+GMP_ANNOUNCED(int, getsgent_r, (sgrp* e, char* b, size_t n, sgrp** r), (e, b, n, r))
+// Waits up to 15 s for another process.
+GMP_ANNOUNCED(int, lckpwdf, (), (), noexcept)
+
+GMP_ANNOUNCED(int, innetgr, (const char* g, const char* host, const char* user, const char* domain), (g, host, user, domain))
+GMP_ANNOUNCED(int, setnetgrent, (const char* g), (g))
+GMP_ANNOUNCED(int, getnetgrent, (char** host, char** user, char** domain), (host, user, domain))
+GMP_ANNOUNCED(int, getnetgrent_r, (char** host, char** user, char** domain, char* b, size_t n), (host, user, domain, b, n))
+
+GMP_ANNOUNCED(utmp*, getutent, (), (), noexcept)
+GMP_ANNOUNCED(utmp*, getutid, (const utmp* id), (id), noexcept)
+GMP_ANNOUNCED(utmp*, getutline, (const utmp* line), (line), noexcept)
+GMP_ANNOUNCED(utmp*, pututline, (const utmp* line), (line), noexcept)
+GMP_ANNOUNCED(int, getutent_r, (utmp* b, utmp** r), (b, r), noexcept)
+GMP_ANNOUNCED(int, getutid_r, (const utmp* id, utmp* b, utmp** r), (id, b, r), noexcept)
+GMP_ANNOUNCED(int, getutline_r, (const utmp* line, utmp* b, utmp** r), (line, b, r), noexcept)
+GMP_ANNOUNCED(utmpx*, getutxent, (), ())
+GMP_ANNOUNCED(utmpx*, getutxid, (const utmpx* id), (id))
+GMP_ANNOUNCED(utmpx*, getutxline, (const utmpx* line), (line))
+GMP_ANNOUNCED(utmpx*, pututxline, (const utmpx* line), (line))
+GMP_ANNOUNCED(void, updwtmp, (const char* file, const utmp* line), (file, line), noexcept)
+GMP_ANNOUNCED(void, updwtmpx, (const char* file, const utmpx* line), (file, line), noexcept)
+GMP_ANNOUNCED(void, login, (const utmp* line), (line), noexcept)
+GMP_ANNOUNCED(int, logout, (const char* line), (line), noexcept)
+GMP_ANNOUNCED(void, logwtmp, (const char* line, const char* name, const char* host), (line, name, host), noexcept)
+GMP_ANNOUNCED(char*, getlogin, (), ())
+GMP_ANNOUNCED(int, getlogin_r, (char* b, size_t n), (b, n))
+GMP_ANNOUNCED(char*, cuserid, (char* b), (b))
+extern "C" int __getlogin_r_chk(char*, size_t, size_t);
+GMP_ANNOUNCED(int, __getlogin_r_chk, (char* b, size_t n, size_t room), (b, n, room))
