@@ -1,11 +1,10 @@
 // A thread blocks in the kernel in a call that cannot be parked; the others must go on, with one processor too.
-// What frees the blocked thread is a counter that another thread brings to its target: no progress, no end.
+#include "beside.h"
 #include "net.h"
 #include <mqueue.h>
 #include <netdb.h>
 #include <resolv.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
 #include <sys/ipc.h>
@@ -14,30 +13,6 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <linux/futex.h>
-
-enum { TARGET = 20000 };
-static _Atomic long counter;
-static _Atomic bool blocking; // the thread is about to block
-
-static void* count(void* argument) {
-  while (!blocking) sched_yield();
-  for (long i = 0; i < TARGET; i++) {
-    atomic_fetch_add(&counter, 1);
-    if (i % 16 == 0) sched_yield();
-  }
-  return argument;
-}
-
-// Runs the blocker; counts in another thread; then frees the blocker.
-static void* beside(void* (*blocker)(void*), void* argument, void (*release)(void*)) {
-  counter = 0;
-  blocking = false;
-  pthread_t b = start(blocker, argument), c = start(count, NULL);
-  finish(c);
-  EQ(counter, TARGET);
-  release(argument);
-  return finish(b);
-}
 
 static void write_to(void* fd) { write_byte(((int*)fd)[1]); }
 
