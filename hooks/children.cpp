@@ -59,8 +59,9 @@ GMP_HOOK int forkpty(int* master, char* name, const termios* t, const winsize* w
 
 // clone. Three kinds of children:
 //  - with a copy of the memory: as after fork;
-//  - in this memory, while the caller sleeps (CLONE_VFORK): it runs on the caller's thread pointer and must not be taken for the G, so for
-//    that time the thread is none, and its input and output goes straight to the kernel (io_g);
+//  - in this memory, while the caller sleeps (CLONE_VFORK). On the caller's thread pointer it would be taken for the G, and what it waits
+//    for would park a G that sleeps. It gets one of its own, of a thread that never runs, and is a foreign thread; its input and
+//    output goes straight to the kernel (io_g). errno is then not the caller's: what a child leaves there is lost;
 //  - in this memory at the same time. With a thread pointer of its own (CLONE_SETTLS) it is a foreign thread. On ours it
 //    shares errno with us and may call no libc, natively neither.
 namespace {
@@ -73,7 +74,10 @@ struct Copy {
 int in_copy(void* c) {
   Copy copy = *static_cast<Copy*>(c);
   process_in_child();
-  return copy.body(copy.arg);
+  const int status = copy.body(copy.arg);
+  // libc would end this kernel thread only, and those that we have made since would stay.
+  if (mode() == Mode::Running) _exit(status);
+  return status;
 }
 
 GMP_REAL(clone);
@@ -87,22 +91,25 @@ GMP_HOOK int clone(Body body, void* stack, int flags, void* arg, ...) noexcept {
   void* tls = va_arg(ap, void*);
   pid_t* child_tid = va_arg(ap, pid_t*);
   va_end(ap);
-  G* g = getg();
-  if (!g || !body || !stack || (flags & (CLONE_VM | CLONE_SETTLS)) == (CLONE_VM | CLONE_SETTLS) ||
-      (flags & (CLONE_VM | CLONE_VFORK)) == CLONE_VM)
-    return REAL(clone)(body, stack, flags, arg, parent_tid, tls, child_tid);
-  if (!(flags & CLONE_VM)) {
+  if (!native() && body && stack && !(flags & CLONE_VM)) {
     Copy copy{body, arg};
     return REAL(clone)(in_copy, stack, flags, &copy, parent_tid, tls, child_tid);
   }
+  if (!getg() || !body || !stack || (flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS)) != (CLONE_VM | CLONE_VFORK))
+    return REAL(clone)(body, stack, flags, arg, parent_tid, tls, child_tid);
   auto* real = real_clone.get();
-  self()->vfork_child = true;
+  int error;
+  G* shell = spawn_prepare({1 << 16, 0, nullptr}, &error);
+  if (!shell) return int(ret(-error));
+  uintptr_t tp = thread_pointer_of(shell);
+  *tls_in(tp, &t_g) = nullptr;
+  tls_in(tp, &t_thread)->vfork_child = true;
   enter_syscall_block();
-  t_g = nullptr;
-  int r = real(body, stack, flags, arg, parent_tid, tls, child_tid);
-  t_g = g;
+  int r = real(body, stack, flags | CLONE_SETTLS, arg, parent_tid, reinterpret_cast<void*>(tp), child_tid);
   exit_syscall();
-  self()->vfork_child = false;
+  tls_in(tp, &t_thread)->vfork_child = false;
+  *tls_in(tp, &t_g) = shell;
+  spawn_abandon(shell);
   return r;
 }
 GMP_ALIAS(__clone, clone);

@@ -90,19 +90,20 @@ GMP_HOOK int hook_sigvec(int sig, const OldAction* want, OldAction* was) {
   return 0;
 }
 
-// sigstack names the upper end only: all memory below it is the stack.
+// sigstack knows no size. What glibc makes of it (the address, for both) is of no use to a handler, but reads back.
 struct OldStack {
-  void* end;
+  void* sp;
   int on_it;
 };
 extern "C" int hook_sigstack(OldStack*, OldStack*) __asm__("sigstack");
 GMP_HOOK int hook_sigstack(OldStack* want, OldStack* was) {
   stack_t set = {}, old = {};
   if (want) {
-    set.ss_size = size_t(want->end);
+    set.ss_sp = want->sp;
+    set.ss_size = size_t(want->sp);
     set.ss_flags = want->on_it ? SS_ONSTACK : 0;
   }
   if (sigaltstack(want ? &set : nullptr, &old) < 0) return -1;
-  if (was) *was = {static_cast<char*>(old.ss_sp) + old.ss_size, (old.ss_flags & SS_ONSTACK) != 0};
+  if (was) *was = {old.ss_sp, (old.ss_flags & SS_ONSTACK) != 0};
   return 0;
 }

@@ -184,10 +184,16 @@ CASE_ANYWHERE(own_terminal) {
     _exit(memcmp(line, "you\n", 4) == 0 ? 0 : 4);
   }
   SYS(close(slave));
-  char text[16];
-  EQ(read(master, text, 6), 6); // the newline comes as two
-  CHECK(memcmp(text, "who?\r\n", 6) == 0);
+  static char text[1 << 20];
+  size_t n = 0;
+  ssize_t r;
+  do { // the newline comes as two; ld.so may say something first (called.bats)
+    SYS(r = read(master, text + n, sizeof text - 1 - n));
+    text[n += (size_t)r] = 0;
+  } while (!strstr(text, "who?\r\n"));
   EQ(write(master, "you\n", 4), 4);
+  while (read(master, text, sizeof text) > 0) {
+  }
   int status;
   EQ(waitpid(child, &status, 0), child);
   EQ(status, 0);
@@ -217,13 +223,33 @@ CASE_ANYWHERE(system_log) {
   SYS(dup2(keep, 2));
   SYS(close(keep));
   SYS(close(fd[1]));
-  char text[256] = "";
+  char text[65536] = "";
   size_t n = 0;
   ssize_t r;
   while ((r = read(fd[0], text + n, sizeof text - 1 - n)) > 0) n += (size_t)r;
-  if (strcmp(text, "gmp-test: one 1\ngmp-test: two 2\ngmp-test: three 3\ngmp-test: four 4\n") != 0) FAIL("logged: %s", text);
+  fputs(text, stderr);
+  const char *line[] = {"gmp-test: one 1\n", "gmp-test: two 2\n", "gmp-test: three 3\n", "gmp-test: four 4\n"}, *at = text;
+  for (int i = 0; i < 4; i++, at++) // in this order; ld.so may say something in between (called.bats)
+    if (!(at = strstr(at, line[i]))) FAIL("logged: %s", text);
   SYS(close(fd[0]));
   errno = 0;
   EQ(klogctl(77, NULL, 0), -1); // no such command
   CHECK(errno == EINVAL || errno == EPERM);
+}
+
+CASE_ANYWHERE(closing_many) {
+  pid_t child = fork();
+  SYS(child);
+  if (child == 0) {
+    int high = fcntl(0, F_DUPFD, 100);
+    if (high < 100) _exit(1);
+    closefrom(50);
+    if (fcntl(high, F_GETFD) != -1 || errno != EBADF || fcntl(0, F_GETFD) == -1) _exit(2);
+    int fd[2];
+    if (pipe(fd) != 0 || write(fd[1], "x", 1) != 1 || read(fd[0], &(char){0}, 1) != 1) _exit(3);
+    _exit(0);
+  }
+  int status;
+  EQ(waitpid(child, &status, 0), child);
+  EQ(status, 0);
 }
