@@ -19,7 +19,10 @@ static void clear(void) {
 }
 
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-extern int siggetmask(void), bsd_sigpause(int) __asm__("sigpause"), xpg_sigpause(int) __asm__("__xpg_sigpause");
+// By their version the linker gives them without a warning.
+__asm__(".symver old_siggetmask, siggetmask@GLIBC_2.2.5");
+__asm__(".symver old_sigstack, sigstack@GLIBC_2.2.5");
+extern int old_siggetmask(void), bsd_sigpause(int) __asm__("sigpause"), xpg_sigpause(int) __asm__("__xpg_sigpause");
 extern int __sigpause(int, int), __sigsuspend(const sigset_t*);
 extern __sighandler_t bsd_signal(int, __sighandler_t), __sysv_signal(int, __sighandler_t);
 extern int __sigaction(int, const struct sigaction*, struct sigaction*);
@@ -47,7 +50,7 @@ CASE_ANYWHERE(blocking_many) {
   const int one = (1 << (SIGUSR1 - 1)), two = (1 << (SIGUSR2 - 1));
   EQ(sigblock(one), 0);
   EQ(sigblock(two), one);
-  EQ(siggetmask(), one | two);
+  EQ(old_siggetmask(), one | two);
   CHECK(is_blocked(SIGUSR1) && is_blocked(SIGUSR2));
   EQ(sigsetmask(two), one | two);
   CHECK(!is_blocked(SIGUSR1) && is_blocked(SIGUSR2));
@@ -56,7 +59,7 @@ CASE_ANYWHERE(blocking_many) {
 
 // Each thread's mask is its own, whichever call sets it: another thread of the same processor has none of it.
 static void* has_nothing_blocked(void* argument) {
-  EQ(siggetmask(), 0);
+  EQ(old_siggetmask(), 0);
   CHECK(!is_blocked(SIGUSR1));
   return argument;
 }
@@ -183,7 +186,7 @@ struct old_stack {
   void* end;
   int on_it;
 };
-extern int plain_sigstack(struct old_stack*, struct old_stack*) __asm__("sigstack");
+extern int old_sigstack(struct old_stack*, struct old_stack*);
 CASE_ANYWHERE(stacks) {
   stack_t s = {.ss_sp = alternate, .ss_size = sizeof alternate}, old;
   OK(sigaltstack(&s, NULL));
@@ -192,8 +195,8 @@ CASE_ANYWHERE(stacks) {
   s.ss_flags = SS_DISABLE;
   OK(sigaltstack(&s, NULL));
   struct old_stack want = {alternate + sizeof alternate, 0}, was;
-  OK(plain_sigstack(&want, NULL));
-  OK(plain_sigstack(NULL, &was));
+  OK(old_sigstack(&want, NULL));
+  OK(old_sigstack(NULL, &was));
   CHECK(was.end == want.end); // (the kernel now takes the thread for one on that stack, and lets nobody change it)
 }
 
