@@ -28,7 +28,7 @@ static M* midleget() {
   return m;
 }
 
-static void want_spare() {
+void want_spare() {
   if (!sched.spare_wanted.exchange(true)) template_poke();
 }
 

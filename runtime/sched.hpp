@@ -171,6 +171,7 @@ void wakep();
 void startm(P* p, bool spinning);
 void shelve(P* p, bool spinning);         // startm without an M to be had
 void handoffp(P* p);
+void want_spare();                        // an M without a P, soon
 bool stopm(M*);                           // until somebody hands it a P; false: it shall end
 void room_to_block(G*, void (*leave)(G*)); // leave(g) once another M is there to run the others
 

@@ -160,6 +160,7 @@ bool start() {
   }
   g_mode.store(Mode::Running, std::memory_order_release);
   sysmon_start();
+  want_spare(); // making one may need a lock of the program's malloc, and its holder another M
   return true;
 }
 
