@@ -31,6 +31,7 @@ GMP_HOOK int socketpair(int domain, int type, int protocol, int fds[2]) noexcept
   long r = sys(SYS_socketpair, domain, type, protocol, fds);
   if (r >= 0)
     for (int i = 0; i < 2; i++) fd_created(fds[i], fd_socket_kind(domain, type, protocol), cfg_of(type));
+  if (r >= 0) fd_paired(fds[0], fds[1]);
   return int(ret(r));
 }
 
@@ -39,6 +40,7 @@ GMP_HOOK int pipe2(int fds[2], int flags) noexcept {
   long r = sys(SYS_pipe2, fds, flags);
   if (r >= 0)
     for (int i = 0; i < 2; i++) fd_created(fds[i], flags & O_DIRECT ? Kind::Pipe : Kind::PipeOwn, cfg_of(flags));
+  if (r >= 0) fd_paired(fds[0], fds[1]);
   return int(ret(r));
 }
 

@@ -107,6 +107,7 @@ void fd_created(int fd, Kind k, uint32_t cfg, bool sole) {
   uint32_t was;
   next_generation(r, uint32_t(k) | (sole ? FdRec::kSole : 0), &was);
   r->born.store(g_fd_forks.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  r->peer.store(0, std::memory_order_relaxed);
   set_cfg(r, cfg);
   // Somebody closed the number without telling us, or an old user registered it again while it was being closed.
   if (GMP_UNLIKELY(was & FdRec::kPolled)) forget(fd);
@@ -129,6 +130,13 @@ void fd_duplicated(int from, int to) {
   }
 }
 
+void fd_paired(int a, int b) {
+  FdRec *x = fd_rec(a), *y = fd_rec(b);
+  if (!x || !y || !fd_books()) return;
+  x->peer.store(uint32_t(b) + 1, std::memory_order_relaxed);
+  y->peer.store(uint32_t(a) + 1, std::memory_order_relaxed);
+}
+
 // Forgetting before the close takes the registration out of epoll while the number still names it (a dup would keep it alive
 // for ever). A waiter woken by that may register again before the kernel has closed: then kPolled stands again under
 // our generation when fd_closed() looks, or the next creator finds it.
@@ -139,6 +147,7 @@ uint32_t fd_closing(int fd) {
   fd_keep(fd, r);
   uint32_t was, now = next_generation(r, 0, &was);
   r->born.store(0, std::memory_order_relaxed);
+  r->peer.store(0, std::memory_order_relaxed);
   set_cfg(r, kCfgUnknown);
   if (was & FdRec::kPolled) forget(fd);
   return now;

@@ -37,7 +37,7 @@ struct FdRec {
   std::atomic<uint64_t> empty;
   std::atomic<uint64_t> waiters; // generation of its own << 32 | Gs parked in a call on this number (fdkeep.hpp)
   std::atomic<uint32_t> born;    // g_fd_forks when the description was made here; anything else: other processes may have it
-  uint32_t spare;
+  std::atomic<uint32_t> peer;    // other end of a pipe or socketpair made here, plus 1: fd_nudge()
 
   static constexpr uint32_t kKindMask = 31, kPolled = 1 << 5, kListen = 1 << 6, kSole = 1 << 7;
   static constexpr uint32_t kGenOne = 1 << 12, kGenMask = ~(kGenOne - 1);
@@ -69,6 +69,14 @@ inline FdRec* fd_rec(int fd) { return GMP_LIKELY(unsigned(fd) < unsigned(kFdMax)
 inline G* io_g() { return GMP_LIKELY(!self()->vfork_child) ? getg() : nullptr; }
 // May the tables be touched? (Not in a vfork child; in Native mode nobody reads them.)
 inline bool fd_books() { return !self()->vfork_child; }
+
+// What went in at this end can come out at the other, or there is room at the other: its waiters need not hear of it from the kernel, by
+// way of an M that asks. A hint: a number that means something else by now is woken for nothing.
+inline void fd_nudge(const FdRec* r, Dir at_the_peer) {
+  uint32_t peer = r->peer.load(std::memory_order_relaxed);
+  if (GMP_UNLIKELY(peer != 0)) poll_nudge(int(peer) - 1, at_the_peer);
+}
+void fd_paired(int a, int b);
 
 // A creator made this number. `cfg` = FdRec::kNonBlock or 0 when the description's flags are known, else kCfgUnknown.
 inline constexpr uint32_t kCfgUnknown = ~0u;

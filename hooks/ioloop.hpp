@@ -73,6 +73,8 @@ struct FdWait {
   bool nonblocking() { return fd_cfg(fd, rec) & FdRec::kNonBlock; }
   // The call is over with this result.
   long end(long r) {
+    // A few bytes taken out need not make room that a writer can use: the kernel tells it when they do.
+    if (r > 0 && (dir == Dir::Write || r >= 4096)) fd_nudge(rec, dir == Dir::Read ? Dir::Write : Dir::Read);
     if (GMP_UNLIKELY(woken) && r != -EAGAIN) poll_pass(fd, dir);
     if (GMP_UNLIKELY(kept >= 0)) let_go();
     return r;

@@ -175,6 +175,8 @@ uint32_t poll_seq(int fd, Dir);
 // calls poll_pass() so that the next waiter tries too (two arrivals in one edge).
 Wait poll_wait(int fd, Dir, uint32_t seq, int64_t deadline);
 void poll_pass(int fd, Dir);
+// The caller knows that fd has become ready in that direction: as an edge from the kernel, which comes as well.
+void poll_nudge(int fd, Dir);
 // The peer has hung up, an error is pending or urgent data came: an empty-looking descriptor may yet say EOF, a short read need not mean
 // empty. Once true stays true until forgotten.
 bool poll_hup(int fd);

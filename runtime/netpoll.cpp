@@ -258,6 +258,23 @@ void poll_pass(int fd, Dir dir) {
   ready_list(l);
 }
 
+void poll_nudge(int fd, Dir dir) {
+  FdRec* r = rec_of(fd);
+  int d = int(dir);
+  if (!r || !(r->interest & (d ? EPOLLOUT : EPOLLIN))) return; // nobody has waited there yet
+  r->seq[d].fetch_add(1, std::memory_order_seq_cst);
+  // One who is about to wait and has seen the old number is found by the kernel's edge.
+  if (!r->head[d].load(std::memory_order_relaxed)) return;
+  RtScope rt;
+  GList l;
+  {
+    Locked k(r->lock);
+    wake_waiters(r, d, false, &l);
+  }
+  if (l.head && l.head == l.tail) ready(l.head);
+  else ready_list(l);
+}
+
 bool poll_prepare(PollItem* it, size_t n) {
   RtScope rt;
   for (size_t i = 0; i < n; i++) {

@@ -26,13 +26,13 @@ unannounced() {
     sed -n "s/^gmp: blocktrace:   $call: \([0-9]*\) times.*/\1/p"
 }
 
-@test "stdio and the resolver hold no P; without detours they do, and all comes out right" {
+@test "stdio and the resolver hold no P; without detours stdio does, and all comes out right" {
   need_library
   [ "$(unannounced read "$programs/inside" lines_over_sockets)" = "" ]
   [ "$(unannounced poll "$programs/inside" names_from_a_server)" = "" ]
   export GMP_DEBUG=detours=0
   [ "$(unannounced read "$programs/inside" lines_over_sockets)" -gt 50 ]
-  [ "$(unannounced poll "$programs/inside" names_from_a_server)" -gt 50 ]
+  [ "$(unannounced poll "$programs/inside" names_from_a_server)" = "" ] # announced, as a whole
   both inside
 }
 
