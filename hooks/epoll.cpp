@@ -6,20 +6,19 @@
 
 namespace gmp {
 
-// Each event that arrives in the inner instance, and each epoll_ctl that adds a ready descriptor, is an edge of the outer one. Several
+// Each event that arrives in the inner instance, and each epoll_ctl that adds a ready descriptor, is an edge of the outer one: it is asked
+// for (poll_once) while a G waits, for an event loop is busy most of the time and each of its events would wake an idle kernel thread. Several
 // may wait on one instance: an edge wakes one, and after a harvest the baton goes on, for there may be more than maxevents. The instance is held
 // as a blocked read holds its file (fdkeep.hpp). scan(fd): a look; handoff(fd): the kernel's call, waiting.
 template <class Scan, class Full> static long g_epoll(int epfd, int64_t deadline, Scan scan, Full handoff) {
   FdRec* rec = fd_rec(epfd);
   if (!rec) return handoff(epfd);
+  poll_once(epfd);
   FdWait w(epfd, Dir::Read, rec);
   for (;;) {
     long r = scan(w.fd);
     if (r != 0 || deadline == 0) return w.end(r);
-    if (!w.armed) { // a number taken before a look is needed first
-      if (!w.arm()) return w.end(handoff(w.fd));
-      continue;
-    }
+    if (!w.armed && !w.arm()) return w.end(handoff(w.fd)); // the wait looks itself: no number taken before the scan is needed
     if (!fd_wait_enter(w.rec, w.wgen)) { // the number is another's now: that one, then
       w.armed = false;
       continue;

@@ -170,6 +170,9 @@ enum class Dir : int { Read = 0, Write = 1 };
 // False when the descriptor is beyond the table or can't be polled by epoll (regular file: EPERM): hand off instead.
 // Registers at first use.
 bool poll_open(int fd);
+// From now on fd is watched only while somebody waits, and each wait asks the kernel anew. For descriptors that are ready again and again
+// while nobody waits (the program's epoll instances: each event in one would wake a kernel thread for nothing).
+void poll_once(int fd);
 uint32_t poll_seq(int fd, Dir);
 // Waits until poll_seq(fd, dir) != seq. Woken may be spurious. Wakes one waiter for each edge: whoever was woken and then succeeded
 // calls poll_pass() so that the next waiter tries too (two arrivals in one edge).

@@ -30,6 +30,7 @@ struct FdRec {
   uint32_t interest;                // EPOLLIN/EPOLLOUT asked of epoll; 0: not registered
   std::atomic<bool> hup;
   bool unpollable;                  // EPERM: a regular file
+  std::atomic<bool> once;           // see poll_once
   std::atomic<uint32_t> seq[2];
   std::atomic<Waiter*> head[2];     // atomic for the unlocked look of poll_pass
   Waiter* tail[2];
@@ -39,6 +40,7 @@ constexpr int kMaxFds = 1 << 20;
 FdRec* recs;
 int epfd = -1, breakfd = -1;
 std::atomic<bool> registered_any;
+std::atomic<int> linked;          // waiters in all lists
 std::atomic<bool> break_pending;
 bool no_pwait2;
 
@@ -51,6 +53,7 @@ void link(FdRec* r, int d, Waiter* w) {
   else r->head[d].store(w, std::memory_order_relaxed);
   r->tail[d] = w;
   w->linked = true;
+  linked.fetch_add(1, std::memory_order_relaxed);
 }
 
 void unlink(FdRec* r, int d, Waiter* w) {
@@ -60,15 +63,17 @@ void unlink(FdRec* r, int d, Waiter* w) {
   if (w->next) w->next->prev = w->prev;
   else r->tail[d] = w->prev;
   w->linked = false;
+  linked.fetch_sub(1, std::memory_order_relaxed);
 }
 
 // r->lock held. Adds to what epoll watches; the kernel reports at once what is ready already.
 bool want(FdRec* r, int fd, uint32_t ev) {
-  if ((r->interest & ev) == ev) return true;
+  bool once = r->once.load(std::memory_order_relaxed);
+  if ((r->interest & ev) == ev && !once) return true;
   if (r->unpollable || epfd < 0) return false;
   epoll_event e{};
   // EPOLLPRI: a read stops short at TCP's urgent mark with data behind it (see poll_hup's users).
-  e.events = r->interest | ev | EPOLLPRI | EPOLLRDHUP | EPOLLET;
+  e.events = r->interest | ev | EPOLLPRI | EPOLLRDHUP | EPOLLET | (once ? uint32_t(EPOLLONESHOT) : 0u);
   e.data.u64 = uint32_t(fd);
   long rc = sys(SYS_epoll_ctl, epfd, r->interest ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd, &e);
   if (rc == -ENOENT) rc = sys(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, &e); // the number was closed by a path nobody hooked
@@ -143,12 +148,15 @@ void netpoll_forget_all() { // fork's child: the instance is shared with the par
   epfd = breakfd = -1;
   recs = nullptr;
   registered_any.store(false);
+  linked.store(0);
   break_pending.store(false);
 }
 
 bool poll_owns(int fd) { return fd == epfd || fd == breakfd; }
 
 bool netpoll_any() { return registered_any.load(std::memory_order_relaxed); }
+
+bool netpoll_awaited() { return linked.load(std::memory_order_relaxed) > 0; }
 
 void netpoll_break() {
   if (break_pending.exchange(true)) return;
@@ -200,6 +208,10 @@ bool poll_open(int fd) {
   RtScope rt;
   Locked l(r->lock);
   return want(r, fd, EPOLLIN);
+}
+
+void poll_once(int fd) {
+  if (FdRec* r = rec_of(fd); r && !r->once.load(std::memory_order_relaxed)) r->once.store(true, std::memory_order_relaxed);
 }
 
 uint32_t poll_seq(int fd, Dir d) { return recs[fd].seq[int(d)].load(std::memory_order_acquire); }
@@ -327,6 +339,7 @@ Wait poll_wait_many(PollItem* it, size_t n, int64_t deadline) {
 
 void poll_forget(int fd) {
   FdRec* r = rec_of(fd);
+  if (r) r->once.store(false, std::memory_order_relaxed);
   if (!r || !r->interest) {
     if (r) r->unpollable = false;
     return;

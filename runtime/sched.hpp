@@ -164,6 +164,7 @@ bool netpoll_init();
 void netpoll(int64_t delay_ns, GList* out); // <0: block; 0: poll; >0: at most so long
 void netpoll_break();
 bool netpoll_any();                       // has anything been registered?
+bool netpoll_awaited();                   // does any G wait for a descriptor?
 void netpoll_forget_all();
 
 // ---- m.cpp: which M runs which P

@@ -95,7 +95,7 @@ static bool retake(int64_t now) {
       if (sched.npidle.load() > 0) {
         bool lazy = p->lazy.load(std::memory_order_relaxed);
         if (lazy) p->lazy.store(false, std::memory_order_relaxed);
-        if ((lazy && !runq::empty(p)) || (netpoll_any() && sched.lastpoll.load() != 0) || timer_before(kNoDeadline)) {
+        if ((lazy && !runq::empty(p)) || (netpoll_awaited() && sched.lastpoll.load() != 0) || timer_before(kNoDeadline)) {
           wakep();
           did = true;
         }
