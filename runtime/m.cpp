@@ -57,6 +57,7 @@ void shelve(P* p, bool spinning) {
 // Whoever asks for a new M looks for idle ones afterwards, and whoever idles looks for requests: one of them sees the other.
 static void give_requested() {
   bool spinning;
+  if (GMP_LIKELY(sched.template_pending.load() == 0)) return;
   if (P* p = template_reclaim(&spinning)) shelve(p, spinning);
 }
 

@@ -68,6 +68,7 @@ void template_request(M* m) {
     Locked l(sched.template_lock);
     m->schedlink = sched.template_queue;
     sched.template_queue = m;
+    sched.template_pending.fetch_add(1);
   }
   template_poke();
 }
@@ -84,6 +85,7 @@ P* template_reclaim(bool* spinning) {
   *spinning = m->spinning;
   m->nextp = nullptr;
   m->spinning = false;
+  sched.template_pending.fetch_sub(1);
   return p;
 }
 
@@ -92,6 +94,7 @@ static P* take_nextp(M* m) {
   Locked l(sched.template_lock);
   if (sched.template_making == m) sched.template_making = nullptr;
   P* p = m->nextp;
+  if (p) sched.template_pending.fetch_sub(1);
   m->nextp = nullptr;
   return p;
 }

@@ -43,6 +43,7 @@ struct Sched {
   RtMutex template_lock;
   M* template_queue;
   M* template_making; // taken from the queue, not running yet
+  std::atomic<int> template_pending; // Ps that wait for an M to be made
   std::atomic<uint32_t> template_word;
   // statistics
   std::atomic<long> handoffs, unannounced, polls;
