@@ -6,9 +6,12 @@ namespace gmp {
 long FdWait::block(bool progress) {
   const bool receive = dir == Dir::Read;
   uint32_t cfg = fd_cfg(fd, rec);
-  if (cfg & FdRec::kNonBlock) return -EAGAIN;
+  if ((cfg & FdRec::kNonBlock) && !latched) return -EAGAIN;
   if (rec->kind() == Kind::Unknown) fd_classify(fd); // known_empty and the send side want it
-  switch (rec->kind()) {
+  const Kind k = rec->kind();
+  // The kernel looks at the flag when a call begins; pipes, FIFOs and inotify look again each time round.
+  latched = is_socket(k) || k == Kind::Anon;
+  switch (k) {
   case Kind::OtherSock: return kHandOff;
   case Kind::DgramIn: // EAGAIN may speak of the receiver's queue, for which no edge comes here
     if (!receive) return kHandOff;
@@ -24,7 +27,6 @@ long FdWait::block(bool progress) {
   // A full unix socket whose peer gives up reading, or which is shut down for writing, can never be written again, and poll does not say so:
   // the writer asks now and then.
   int64_t until = deadline;
-  const Kind k = rec->kind();
   if (!receive && (k == Kind::Stream || k == Kind::SeqPacket)) {
     const int64_t again = nanotime() + (int64_t(20000000) << retries);
     if (again < until) until = again;

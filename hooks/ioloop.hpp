@@ -36,6 +36,7 @@ struct FdWait {
   bool armed = false;   // seq was taken while registered
   bool woken = false;   // holds the baton of an edge: pass it on after success
   bool timed = false;
+  bool latched = false; // it waits, and goes on waiting even when the description becomes non-blocking
   uint8_t retries = 0;   // see block()
   int16_t kept = -1;     // slot of the description that we hold although its number is gone
   uint32_t seq = 0, gen = 0, wgen;
@@ -70,7 +71,7 @@ struct FdWait {
     if (g_short_read_lies.load(std::memory_order_relaxed) || g_rcvlowat_used.load(std::memory_order_relaxed)) return;
     if (!poll_hup(fd)) rec->empty.store(key(), std::memory_order_relaxed);
   }
-  bool nonblocking() { return fd_cfg(fd, rec) & FdRec::kNonBlock; }
+  bool nonblocking() { return !latched && (fd_cfg(fd, rec) & FdRec::kNonBlock); }
   // The call is over with this result.
   long end(long r) {
     // A few bytes taken out need not make room that a writer can use: the kernel tells it when they do.
@@ -125,7 +126,7 @@ inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff)
     if (r == -EAGAIN) {
       r = w.block(done > 0);
       if (r == kAgain) {
-        if (sock && GMP_UNLIKELY(poll_hup(w.fd)) && (fd_ready(w.fd, POLLOUT) & (POLLERR | POLLHUP))) {
+        if (sock && GMP_UNLIKELY(poll_hup(w.fd) || w.retries) && (fd_ready(w.fd, POLLOUT) & (POLLERR | POLLHUP))) {
           // A unix socket's blocked writer takes the error that the peer left, ECONNRESET; one that begins anew is told EPIPE first.
           const long e = w.rec->kind() == Kind::Tcp ? 0 : take_error(w.fd);
           if (e) return w.end(done ? long(done) : -e);

@@ -86,3 +86,11 @@ setup() { need_build; }
 @test "io_uring: aio wait" { both io_uring aio_wait; }
 @test "io_uring: user faults" { both io_uring user_faults; }
 @test "io_uring: pid descriptor" { both io_uring pid_descriptor; }
+
+@test "io_limits: receiving limits" { both io_limits receiving_limits; }
+@test "io_limits: sending limits" { both io_limits sending_limits; }
+@test "io_limits: flag set under way" { both io_limits flag_set_under_way; }
+@test "io_limits: held back" { both io_limits held_back; }
+@test "io_limits: control data cut short" { both io_limits control_data_cut_short; }
+@test "io_limits: connecting" { both io_limits connecting; }
+@test "io_limits: error queue" { both io_limits error_queue; }
