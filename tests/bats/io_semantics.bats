@@ -94,3 +94,8 @@ setup() { need_build; }
 @test "io_limits: control data cut short" { both io_limits control_data_cut_short; }
 @test "io_limits: connecting" { both io_limits connecting; }
 @test "io_limits: error queue" { both io_limits error_queue; }
+
+@test "io_files: always ready" { both io_files always_ready; }
+@test "io_files: terminal modes" { both io_files terminal_modes; }
+@test "io_files: terminal hang up" { both io_files terminal_hang_up; }
+@test "io_files: rarer families" { both io_files rarer_families; }
