@@ -2,8 +2,12 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 #include "hooks/ioloop.hpp"
 
@@ -15,6 +19,12 @@ GMP_REAL(pipe);
 GMP_REAL(pipe2);
 GMP_REAL(eventfd);
 GMP_REAL(setsockopt);
+GMP_REAL(timerfd_create);
+GMP_REAL(signalfd);
+GMP_REAL(inotify_init);
+GMP_REAL(inotify_init1);
+GMP_REAL(epoll_create);
+GMP_REAL(epoll_create1);
 
 static_assert(SOCK_NONBLOCK == O_NONBLOCK && EFD_NONBLOCK == O_NONBLOCK);
 static uint32_t cfg_of(int flags) { return flags & O_NONBLOCK ? FdRec::kNonBlock : 0; }
@@ -55,6 +65,37 @@ GMP_HOOK int eventfd(unsigned value, int flags) noexcept {
   long fd = sys(SYS_eventfd2, value, flags);
   if (fd >= 0) fd_created(int(fd), Kind::Anon, cfg_of(flags));
   return int(ret(fd));
+}
+
+// Whoever closed the number before them may have done so without telling us: a creator that is known begins the record anew.
+static int made(long fd, Kind k, int flags) {
+  if (fd >= 0) fd_created(int(fd), k, cfg_of(flags));
+  return int(ret(fd));
+}
+GMP_HOOK int timerfd_create(int clock, int flags) noexcept {
+  if (native()) return REAL(timerfd_create)(clock, flags);
+  return made(sys(SYS_timerfd_create, clock, flags), Kind::Anon, flags);
+}
+GMP_HOOK int signalfd(int fd, const sigset_t* set, int flags) noexcept {
+  if (native()) return REAL(signalfd)(fd, set, flags);
+  const long r = sys(SYS_signalfd4, fd, set, 8, flags);
+  return fd == -1 ? made(r, Kind::Anon, flags) : int(ret(r));
+}
+GMP_HOOK int inotify_init1(int flags) noexcept {
+  if (native()) return REAL(inotify_init1)(flags);
+  return made(sys(SYS_inotify_init1, flags), Kind::PollFirst, flags);
+}
+GMP_HOOK int inotify_init() noexcept {
+  if (native()) return REAL(inotify_init)();
+  return made(sys(SYS_inotify_init1, 0), Kind::PollFirst, 0);
+}
+GMP_HOOK int epoll_create1(int flags) noexcept {
+  if (native()) return REAL(epoll_create1)(flags);
+  return made(sys(SYS_epoll_create1, flags), Kind::Unknown, 0);
+}
+GMP_HOOK int epoll_create(int size) noexcept {
+  if (native()) return REAL(epoll_create)(size);
+  return made(sys(SYS_epoll_create, size), Kind::Unknown, 0);
 }
 
 void gmp::fd_option_set(int fd, int level, int name) {

@@ -67,3 +67,9 @@ GMP_HOOK sem_t* sem_open(const char* name, int flags, ...) noexcept {
   SyscallScope announced;
   return REAL(sem_open)(name, flags, mode, value);
 }
+
+GMP_REAL(mq_close);
+GMP_HOOK int mq_close(mqd_t q) noexcept {
+  if (native()) return REAL(mq_close)(q);
+  return int(ret(hook_close(q)));
+}

@@ -59,20 +59,29 @@ uint64_t pending_set(); // of the calling thread and the process, in user space
 // The same with another mask for the moment. Has a handler run?
 bool run_pending_under(uint64_t mask);
 
+struct MoreBlocked {
+  G* g = getg();
+  uint64_t was = 0;
+  explicit MoreBlocked(uint64_t mask);
+  long end(long result); // what came meanwhile runs now
+};
+
 // A wait for the time of which `mask` is the thread's. The kernel makes the change (wait: its call, interruptible), so that nothing falls between mask and
-// wait; what is pending in user space, it can't know. look: the same call without waiting, for an event goes before a signal.
+// wait; what is pending in user space, it can't know. look: the same call without waiting, for an event goes before a signal. What only `mask`
+// blocks is blocked in the G too, from before the wait till after it.
 template <class Look, class Wait> long masked_wait(uint64_t mask, Look look, Wait wait) {
   mask &= ~kUnblockable;
+  test_cancel();
+  MoreBlocked more(mask);
   for (;;) {
-    test_cancel();
     if (GMP_UNLIKELY(pending_set() & ~mask)) {
-      if (long r = look()) return r;
-      if (run_pending_under(mask)) return -EINTR;
+      if (long r = look()) return more.end(r);
+      if (run_pending_under(mask)) return more.end(-EINTR);
     }
     const long r = wait();
     if (r == -EINTR) test_cancel();
-    if (r != kStopped) return r;
-    if (!(pending_set() & ~mask) && after_interrupt(false) == After::Eintr) return -EINTR; // it ran on the way out already
+    if (r != kStopped) return more.end(r);
+    if (!(pending_set() & ~mask) && after_interrupt(false) == After::Eintr) return more.end(-EINTR); // it ran on the way out already
   }
 }
 

@@ -147,6 +147,20 @@ void run_pending_signals() {
   if (GMP_UNLIKELY(cancel_async_pending())) test_cancel();
 }
 
+MoreBlocked::MoreBlocked(uint64_t mask) {
+  if (g) was = get_sigmask(g);
+  if (g && (mask & ~was)) set_sigmask(was | mask);
+  else g = nullptr; // nothing to undo
+}
+
+long MoreBlocked::end(long result) {
+  if (GMP_LIKELY(!g)) return result;
+  set_sigmask(was);
+  if (pending_set() & ~was) run_pending_signals();
+  self()->handler_ran = self()->handler_no_restart = false; // not in a wait
+  return result;
+}
+
 bool run_pending_under(uint64_t mask) {
   G* g = getg();
   const uint64_t was = g ? get_sigmask(g) : 0;

@@ -31,6 +31,7 @@ setup() { need_build; }
 @test "io_close: close under select" { both io_close close_under_select; }
 @test "io_close: close under epoll wait" { both io_close close_under_epoll_wait; }
 @test "io_close: close of a watched one" { both io_close close_of_a_watched_one; }
+@test "io_close: queue closed and reused" { both io_close queue_closed_and_reused; }
 @test "io_close: shutdown wakes" { both io_close shutdown_wakes; }
 
 @test "io_message: waitall and peek" { both io_message waitall_and_peek; }
@@ -63,6 +64,7 @@ setup() { need_build; }
 @test "io_signal: with restart" { both io_signal with_restart; }
 @test "io_signal: part done" { both io_signal part_done; }
 @test "io_signal: masks for the wait" { both io_signal masks_for_the_wait; }
+@test "io_signal: blocked for the wait" { both io_signal blocked_for_the_wait; }
 @test "io_signal: signalfd of the process" { both io_signal signalfd_of_the_process; }
 @test "io_signal: connect interrupted" { both io_signal connect_interrupted; }
 @test "io_signal: sigpipe" { both io_signal sigpipe; }

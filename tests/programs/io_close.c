@@ -1,10 +1,13 @@
 // A descriptor is closed, replaced or shut down by another thread while a call waits on it. What Linux does is the rule: the
 // call holds the file, not the number. Written to both the old file and the number's new one, results tell which was meant.
 #include "caller.h"
+#include <mqueue.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 
 static char buffer[1 << 20];
@@ -217,6 +220,32 @@ CASE(close_of_a_watched_one) {
   EQ(outcome(&c), 1008);
   SYS(close(event));
   SYS(close(epoll));
+}
+
+// Closed by a function of its own; the number is another's at once.
+CASE(queue_closed_and_reused) {
+  for (int i = 0; i < 8; i++) {
+    char name[64];
+    snprintf(name, sizeof name, "/gmp-close-%d", getpid());
+    struct mq_attr attr = {.mq_maxmsg = 8, .mq_msgsize = 16};
+    mqd_t q = mq_open(name, O_RDWR | O_CREAT | O_EXCL, 0600, &attr);
+    SYS(q);
+    SYS(mq_unlink(name));
+    struct caller c;
+    call_in_thread(&c, do_poll, q, NULL, POLLIN);
+    come_to_rest(&c);
+    SYS(mq_send(q, "a", 1, 0));
+    EQ(outcome(&c), POLLIN);
+    SYS(mq_close(q));
+    int t = i % 2 ? timerfd_create(CLOCK_MONOTONIC, 0) : (int)syscall(SYS_timerfd_create, CLOCK_MONOTONIC, 0);
+    EQ(t, q);
+    call_in_thread(&c, i < 4 ? do_poll : do_read, t, buffer, i < 4 ? POLLIN : 8);
+    come_to_rest(&c);
+    struct itimerspec at_once = {.it_value = {0, 1}};
+    SYS(timerfd_settime(t, 0, &at_once, NULL));
+    EQ(outcome(&c), i < 4 ? POLLIN : 8);
+    SYS(close(t));
+  }
 }
 
 // shutdown wakes whoever is blocked, in every direction and call.

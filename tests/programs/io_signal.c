@@ -553,6 +553,42 @@ CASE(masks_for_the_wait) {
   OK(pthread_sigmask(SIG_UNBLOCK, &set, NULL));
 }
 
+// The other way round: blocked for the time of the wait only. The signal waits till after it.
+static long c_blocked_for_the_wait(struct caller* c) {
+  sigset_t set;
+  struct pollfd p = wanted();
+  fd_set in;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR1);
+  FD_ZERO(&in);
+  FD_SET(fd[0], &in);
+  long r = c->other == 0   ? ppoll(&p, 1, NULL, &set)
+           : c->other == 1 ? pselect(fd[0] + 1, &in, NULL, NULL, NULL, &set)
+           : c->other == 2 ? epoll_pwait(epoll, &event, 1, -1, &set)
+                           : epoll_pwait2(epoll, &event, 1, NULL, &set);
+  EQ(handled, 1);
+  return r;
+}
+CASE(blocked_for_the_wait) {
+  install(0);
+  for (int i = 0; i < 8; i++) {
+    struct caller c = {.other = i / 2};
+    an_epoll();
+    handled = 0;
+    call_in_thread(&c, c_blocked_for_the_wait, -1, buffer, 0);
+    come_to_rest(&c);
+    pause_ms(5);
+    OK(pthread_kill(c.thread, SIGUSR1));
+    pause_ms(3);
+    CHECK(!c.back);
+    EQ(handled, 0);
+    write_byte(fd[1]);
+    EQ(outcome(&c), 1);
+    close_pair(fd);
+    SYS(close(epoll));
+  }
+}
+
 // signalfd: what is sent to the process and blocked by all.
 static long c_signalfd(struct caller* c) {
   struct signalfd_siginfo s;
