@@ -101,7 +101,7 @@ static inline void feed_signalfd(struct made* m) {
   SYS(kill(getpid(), SIGUSR2));
 }
 static inline bool make_inotify(struct made* m) {
-  m->fd[0] = inotify_init1(0);
+  m->fd[0] = inotify_init();
   return m->fd[0] >= 0 && inotify_add_watch(m->fd[0], kinds_folder, IN_CREATE) >= 0;
 }
 static inline void feed_inotify(struct made* m) {
@@ -140,7 +140,7 @@ static inline bool make_pidfd(struct made* m) {
 static inline bool make_epoll(struct made* m) { // an instance with a pipe in it
   int p[2];
   SYS(pipe(p));
-  m->fd[0] = epoll_create1(0);
+  m->fd[0] = epoll_create(4);
   struct epoll_event e = {.events = EPOLLIN};
   SYS(epoll_ctl(m->fd[0], EPOLL_CTL_ADD, p[0], &e));
   m->fd[1] = p[1];
