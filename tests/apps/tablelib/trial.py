@@ -134,9 +134,9 @@ class Trial:
         log = self.dir / "program.log"
         s = self.subject = Subject([str(w) for w in words], self.side, log, self.dir, env)
         try:
-            status = s.wait(patience or self.seconds + 60)
+            status = s.wait(patience or self.seconds + 120)
             if status is None:
-                raise Failed(f"{words[0]} hung: no end within {patience or self.seconds + 60:g} s; {s.where()}: {s.tail()}")
+                raise Failed(f"{words[0]} hung: no end within {patience or self.seconds + 120:g} s; {s.where()}: {s.tail()}")
             if status != 0:
                 s.alive()
         finally:
@@ -167,7 +167,7 @@ class Trial:
 
     def client(self, *words, side: Side = NATIVE, patience: float = 0, ok=(0,)) -> str:
         try:
-            return run([str(w) for w in words], side, timeout=patience or self.seconds + 60, ok=ok)
+            return run([str(w) for w in words], side, timeout=patience or self.seconds + 120, ok=ok)
         except Failed as e:
             self.subject.alive()  # whose death explains it
             raise Failed(f"{words[0]}: {e}; {self.subject.where()}; its log: {self.subject.tail()}") from None
