@@ -36,4 +36,15 @@ void lowlock_wake(int* word) {
     sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
+void lowlock_wait_for(int* word, int shared) {
+  if (!shared) return lowlock_wait(word);
+  while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) sys(SYS_futex, word, FUTEX_WAIT, 2, 0);
+}
+
+// Those who wait with a time limit do so in libc's own code and are not counted.
+void lowlock_wake_for(int* word, int shared) {
+  if (shared) sys(SYS_futex, word, FUTEX_WAKE, 1);
+  else if (wake(key_of(word), 1) == 0) sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+}
+
 } // namespace gmp

@@ -8,4 +8,8 @@ namespace gmp {
 void lowlock_wait(int* word);
 // The contract of __lll_lock_wake_private: called after the word went from 2 to 0; the lock may be gone by now.
 void lowlock_wake(int* word);
+// The same for __lll_lock_wait and __lll_lock_wake, under the mutexes that libc and ld.so have for themselves. shared: 0, or 128 for those in
+// memory shared with other processes.
+void lowlock_wait_for(int* word, int shared);
+void lowlock_wake_for(int* word, int shared);
 } // namespace gmp

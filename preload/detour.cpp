@@ -77,21 +77,41 @@ int find_text(dl_phdr_info* info, size_t, void* arg) {
   return 0;
 }
 
-// Both names of a body (open and open64) lead to one patch. A body shorter than the jump is left alone.
-bool add(void* libc, const Text& text, const Detour& d) {
-  char* at = static_cast<char*>(dlsym(libc, d.name));
-  if (!at || at < text.lo || at + arch::kJumpSize > text.hi) return false;
-  Dl_info info;
-  ElfW(Sym)* sym = nullptr;
-  if (!dladdr1(at, &info, reinterpret_cast<void**>(&sym), RTLD_DL_SYMENT) || !sym) return false;
-  at = arch::after_landing_pad(at);
-  if (info.dli_saddr == nullptr || static_cast<char*>(info.dli_saddr) + sym->st_size < at + arch::kJumpSize) return false;
-  for (int i = 0; i < g_patched; i++)
-    if (g_patches[i].at == at) return true;
+void remember(char* at, void* to) {
   Patch& p = g_patches[g_patched++];
   p.at = at;
-  p.to = d.to;
+  p.to = to;
   memcpy(p.was, at, sizeof p.was);
+}
+
+size_t size_of(void* function) {
+  Dl_info info;
+  ElfW(Sym)* sym = nullptr;
+  if (!dladdr1(function, &info, reinterpret_cast<void**>(&sym), RTLD_DL_SYMENT) || !sym || info.dli_saddr != function) return 0;
+  return sym->st_size;
+}
+
+// Both names of a body (open and open64) lead to one patch. A body shorter than the jump is left alone.
+bool add(void* libc, const Text& text, const Detour& d) {
+  char* entry = static_cast<char*>(dlsym(libc, d.name));
+  if (!entry || entry < text.lo || entry >= text.hi) return false;
+  char* at = arch::after_landing_pad(entry);
+  for (int i = 0; i < g_patched; i++)
+    if (g_patches[i].at == at) return true;
+  if (entry + size_of(entry) < at + arch::kJumpSize) return false;
+  remember(at, d.to);
+  return true;
+}
+
+// ld.so's lock over dlopen, a library's constructors and thread_local registrations, setlocale's ...: mutexes that libc locks for itself.
+// A G that holds one may wait for a lock of the program's (malloc's, if that is jemalloc); were all Ms blocked behind it, the
+// one that shall run it could not even be made, for that takes such a lock too.
+bool add_mutexes(void* libc) {
+  void *wait = dlsym(libc, "__lll_lock_wait_private"), *wake = dlsym(libc, "__lll_lock_wake_private"), *lock = dlsym(libc, "pthread_mutex_lock");
+  char *at_wait, *at_wake;
+  if (!wait || !wake || !lock || !arch::find_lock_paths(wait, wake, lock, size_of(lock), &at_wait, &at_wake)) return false;
+  remember(arch::after_landing_pad(at_wait), reinterpret_cast<void*>(lowlock_wait_for));
+  remember(arch::after_landing_pad(at_wake), reinterpret_cast<void*>(lowlock_wake_for));
   return true;
 }
 
@@ -154,6 +174,7 @@ bool detours_install(const char** why) {
   Detour all[kMost];
   for (int i = 0, n = list(all); i < n; i++)
     if (!add(libc, text, all[i]) && g_config.verbose) say("no detour for %s", all[i].name);
+  if (!add_mutexes(libc) && g_config.verbose) say("no detour for the mutexes inside libc");
   Writer w;
   *why = "neither /proc/self/mem nor mprotect may change libc's code";
   const bool open = w.open(text), done = open && write_all(w, false, g_patched);

@@ -1,6 +1,7 @@
 // All that depends on the processor, with switch.cpp's use of Boost.Context: the thread pointer, the raw system
 // call, the pause hint, the cycle counter. An aarch64 port writes this file again and nothing else.
 #pragma once
+#include <cstddef>
 #include <cstdint>
 
 namespace gmp::arch {
@@ -68,5 +69,10 @@ inline char* after_landing_pad(char* entry) {
   const char pad[4] = {'\xf3', '\x0f', '\x1e', '\xfa'};
   return __builtin_memcmp(entry, pad, sizeof pad) == 0 ? entry + sizeof pad : entry;
 }
+
+// libc's __lll_lock_wait and __lll_lock_wake (libc_code.cpp): like the two of that name and _private, beside which they lie, with the private
+// flag as an argument. They are not exported; pthread_mutex_lock calls the first. False: not recognised.
+bool find_lock_paths(const void* wait_private, const void* wake_private, const void* mutex_lock, size_t mutex_lock_size, char** wait,
+                     char** wake);
 
 } // namespace gmp::arch
