@@ -31,7 +31,14 @@ void lowlock_wait(int* word) {
   }
 }
 
+// A child between libc's fork and process_in_child(): a copy of the lot, with whatever locks were held in it, and nobody waits.
+static bool in_fresh_child() {
+  const int pid = self()->forking;
+  return GMP_UNLIKELY(pid != 0) && sys(SYS_getpid) != pid;
+}
+
 void lowlock_wake(int* word) {
+  if (in_fresh_child()) return;
   if (wake(key_of(word), 1) == 0 && g_kernel_waiters.load(std::memory_order_seq_cst) > 0)
     sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
@@ -44,7 +51,7 @@ void lowlock_wait_for(int* word, int shared) {
 // Those who wait with a time limit do so in libc's own code and are not counted.
 void lowlock_wake_for(int* word, int shared) {
   if (shared) sys(SYS_futex, word, FUTEX_WAKE, 1);
-  else if (wake(key_of(word), 1) == 0) sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+  else if (!in_fresh_child() && wake(key_of(word), 1) == 0) sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
 } // namespace gmp

@@ -24,12 +24,25 @@ GMP_REAL(posix_spawnp);
 GMP_REAL(wait4);
 GMP_REAL(waitid);
 
+// Once in each child, as early as can be: an atfork handler of the program's that ran before it would lock and read with the scheduler of the
+// parent, whose locks other threads may have held.
 void process_in_child() {
+  static constinit int done_in = 0; // a pid
+  const int pid = int(sys(SYS_getpid));
+  self()->forking = 0;
+  if (done_in == pid) return;
+  done_in = pid;
   reset_in_child();
   fd_reset_in_child();
   thread_in_child();
   signal_in_child();
 }
+
+static void first_atfork_handler() {
+  if (!native()) process_in_child();
+}
+extern "C" int __register_atfork(void (*)(), void (*)(), void (*)(), void*);
+void process_start() { __register_atfork(nullptr, nullptr, first_atfork_handler, nullptr); }
 
 static long wait_for(pid_t pid, int* status, int options, rusage* usage) {
   test_cancel();
@@ -42,8 +55,9 @@ using namespace gmp;
 
 GMP_HOOK pid_t fork() noexcept {
   fd_forking();
+  self()->forking = int(sys(SYS_getpid));
   pid_t p = REAL(fork)();
-  if (p == 0 && !native()) process_in_child();
+  self()->forking = 0;
   return p;
 }
 GMP_ALIAS(__fork, fork);

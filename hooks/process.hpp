@@ -6,5 +6,7 @@ namespace gmp {
 
 // In the new process, whose memory is a copy and whose only thread this is, before anything else.
 void process_in_child();
+// From libgmp.so's constructor.
+void process_start();
 
 } // namespace gmp

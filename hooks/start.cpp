@@ -1,4 +1,5 @@
 #include "hooks/start.hpp"
+#include "hooks/process.hpp"
 #include "hooks/signal.hpp"
 
 namespace gmp {
@@ -8,5 +9,6 @@ void (*g_process_stays_native)();
 void hooks_start() {
   signal_start();
   cancel_start();
+  process_start();
 }
 } // namespace gmp

@@ -39,6 +39,8 @@ struct Thread {
   // A child that shares this memory may be running on this thread pointer (posix_spawn, vfork), with a parent that sleeps in the middle of
   // its G: hooks go straight to the kernel and touch no table (io: fdtable.hpp).
   bool vfork_child;
+  // In fork(): this process, for libc's code that may be running in the parent or in the child, where the parking lot is not to be touched.
+  int forking;
   // Cancellation state and cleanup handlers are not here: libc's own, in the TCB, which is the G's (cancel.cpp).
 };
 
