@@ -189,15 +189,20 @@ class Trial:
 
     def wrk(self, url: str, connections: int, *arguments) -> Figures:
         """arguments: see wrk.lua"""
+        header = ["-H", "Connection: close"] if "close" in arguments else []
+        one = self.client("curl", "-sk", *header, "-o", self.dir / "answer", "-w", "%{size_header} %{size_download}", url)
+        self.answers["bytes of an answer"] = one
+        size = sum(map(int, one.split()))
         with self.loaded():
-            out = self.client("wrk", "-t", 1, "-c", connections, "-d", f"{self.seconds:g}s", "--timeout", 10, "-s",
-                              self.file("wrk.lua"), url, "--", *arguments)
+            out = self.client("wrk", "-t", 1, "-c", connections, "-d", f"{max(1, round(self.seconds))}s", "--timeout", 10,
+                              "-s", self.file("wrk.lua"), url, "--", *arguments)
         r = json.loads(out[out.rindex("JSON ") + 5:])
         wrong = {k: v for k, v in r["errors"].items() if v}
         if wrong or not r["requests"]:
             raise Failed(f"wrk: {r['requests']} requests, errors {wrong}; the server's log: {self.subject.tail()}")
-        # All answers are of one size: but for the last, torn ones, their bytes are a multiple of it.
-        self.answers["bytes of an answer"] = f"{r['bytes'] / r['requests']:.0f}"
+        # All answers are of one size, but for the last ones, which the end of the time has torn.
+        if not r["requests"] * size <= r["bytes"] <= (r["requests"] + connections) * size:
+            raise Failed(f"wrk: {r['requests']} answers of {size} bytes and {r['bytes']} bytes in all")
         return Figures(r["requests"] / r["seconds"], r["requests"], r["p99"])
 
     def ab(self, url: str, connections: int, *more) -> Figures:
