@@ -1,4 +1,4 @@
-"""The standard library's ThreadingHTTPServer: a thread for each connection, answers of the size and seed that the path names."""
+"""The standard library's ThreadingHTTPServer: a thread for each connection; the path names an answer's seed and size."""
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path

@@ -1,7 +1,8 @@
 """iperf 2: a thread for each stream, in the server and in its client."""
+from ready import tcp
 from report import Row
 from side import Failed
-from trial import Figures, tcp
+from trial import Figures
 
 MEGABYTE = 1 << 20
 

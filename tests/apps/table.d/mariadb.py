@@ -1,8 +1,9 @@
 """MariaDB with a thread for each connection, over a Unix socket, and sysbench, once preloaded as well."""
 
+from ready import unix
 from report import Row
 from side import NATIVE, run
-from trial import Figures, number, unix, word
+from trial import Figures, number, word
 
 TABLES = ["--tables=4", "--table-size=10000"]
 
@@ -38,11 +39,12 @@ def load(test, connections, both=False):
         with started:
             if t.first:
                 # What is asked for is the same in each run, whatever order the threads come in.
-                for sql in ("checksum table sbtest1, sbtest2, sbtest3, sbtest4", "select sum(k), count(*), max(c) from sbtest1"):
+                for sql in ("checksum table sbtest1, sbtest2, sbtest3, sbtest4",
+                            "select sum(k), count(*), max(c) from sbtest1"):
                     t.answers[sql] = t.client("mariadb", "--no-defaults", "-S", socket, "-u", "root", "test", "-e", sql)
             with t.loaded():
-                out = t.client(*sysbench(socket, test, f"--threads={connections}", f"--time={t.seconds:g}", "--events=0",
-                                         "--percentile=99", "run"),
+                out = t.client(*sysbench(socket, test, f"--threads={connections}", f"--time={max(1, round(t.seconds))}",
+                                         "--events=0", "--percentile=99", "run"),
                                side=t.side if both else NATIVE, patience=t.seconds + 120)
         for what in ("ignored errors", "reconnects"):
             t.answers[what] = word(rf"{what}: *(\d+)", out)
@@ -57,5 +59,6 @@ def rows(quick):
     for test, word in (("oltp_point_select", "point select"), ("oltp_read_only", "read only")):
         for connections in (64, 512) + (() if quick else (2000,)):
             made.append(Row("mariadb", f"{word}, {connections:,}", load(test, connections), packages, unit="tx/s"))
-    made.append(Row("mariadb", "point select, 512, sysbench too", load("oltp_point_select", 512, both=True), packages, unit="tx/s"))
+    made.append(Row("mariadb", "point select, 512, sysbench too", load("oltp_point_select", 512, both=True), packages,
+                    unit="tx/s"))
     return made

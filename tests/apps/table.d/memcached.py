@@ -1,8 +1,9 @@
 import re
 
+from ready import tcp
 from report import Row
 from side import Failed
-from trial import Figures, number, tcp
+from trial import Figures, number
 
 
 def p99(out: str) -> float | None:
@@ -24,8 +25,8 @@ def slap(t):
     port = t.port()
     with t.server("memcached", "-u", "root", "-l", "127.0.0.1", "-p", port, "-U", 0, "-t", 4, ready=tcp(port)):
         with t.loaded():
-            out = t.client("memcaslap", "-s", f"127.0.0.1:{port}", "-T", 1, "-c", 64, "-t", f"{max(1, round(t.seconds))}s", "-v", 1, "-S",
-                           "1000s")
+            out = t.client("memcaslap", "-s", f"127.0.0.1:{port}", "-T", 1, "-c", 64, "-v", 1, "-S", "1000s", "-t",
+                           f"{max(1, round(t.seconds))}s")
     wrong = {w: number(rf"{w}: (\d+)", out) for w in ("get_misses", "verify_misses", "verify_failed")}
     if any(wrong.values()):
         raise Failed(f"memcaslap: {wrong}")

@@ -1,7 +1,7 @@
 from signal import SIGTERM  # privoxy's exit status is the signal's number
 
+from ready import tcp
 from report import Row
-from trial import tcp
 
 
 def proxy(t):

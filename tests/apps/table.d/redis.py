@@ -2,15 +2,16 @@
 
 With io-threads they spin on each other's progress; more of them than free processors stand still natively, too.
 """
+from ready import tcp
 from report import Row
-from trial import Figures, number, tcp
+from trial import Figures, number
 
 
 def benchmark(*more):
     def load(t):
         port = t.port()
-        with t.server("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", t.dir, *more,
-                      ready=tcp(port)):
+        with t.server("redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir",
+                      t.dir, *more, ready=tcp(port)):
             if t.first:
                 keys = [f"k{i}" for i in range(500)]
                 t.client("redis-cli", "-p", port, "mset", *(w for k in keys for w in (k, k * 50)))

@@ -2,9 +2,10 @@
 import hashlib
 import time
 
+from ready import tcp
 from report import Row
 from side import Failed
-from trial import PYTHON, Figures, tcp
+from trial import PYTHON, Figures
 
 CONNECTIONS = 200
 

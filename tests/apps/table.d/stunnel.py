@@ -1,11 +1,12 @@
+from ready import drain, tcp
 from report import Row
 from side import NATIVE, run
-from trial import drain, tcp
 
 
 def certificate(path):
-    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-         "subjectAltName=IP:127.0.0.1", "-keyout", f"{path}/key.pem", "-out", f"{path}/cert.pem"], NATIVE, timeout=60)
+    run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
+         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{path}/key.pem", "-out",
+         f"{path}/cert.pem"], NATIVE, timeout=60)
 
 
 def tunnel(t, origin):

@@ -1,5 +1,5 @@
+from ready import tcp
 from report import Row
-from trial import tcp
 
 
 def proxy(t):

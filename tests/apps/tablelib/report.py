@@ -49,22 +49,24 @@ def short(x: float | None) -> str:
     return f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:,.0f}"
 
 
-def pair(values: tuple[float | None, float | None]) -> str:
-    return "-" if values == (None, None) else f"{short(values[0])} / {short(values[1])}"
+def whole(x: float | None) -> str:
+    return "-" if x is None else f"{x:,.0f}"
+
+
+def pair(values: tuple[float | None, float | None], form: Callable[[float | None], str] = short) -> str:
+    return "-" if values == (None, None) else f"{form(values[0])} / {form(values[1])}"
 
 
 HEAD = ["application", "load", "native", "preloaded", "ratio", "p99 ms", "CPU µs", "kernel threads",
         "switches", "RSS MB"]
-LEGEND = ("a / b: native / preloaded, medians; CPU µs and context switches are the server's, for each request (for each MB where the "
-          "unit is MB/s); kernel threads and RSS: the most at once")
+LEGEND = ("a / b: native / preloaded, medians; CPU µs and context switches are the server's, for each request (for each MB "
+          "where the unit is MB/s); kernel threads and RSS: the most at once")
 
 
 def cells(r: Row) -> list[str]:
     native, preloaded = r.median(lambda f: f.rate)
-    per_request = 1e6
     return [r.app, r.load, f"{short(native)} {r.unit}", short(preloaded), r.verdict(), pair(r.median(lambda f: f.p99)),
-            pair(r.median(lambda f: f.usage.cpu * per_request / f.requests)),
-            pair(tuple(None if x is None else round(x) for x in r.median(lambda f: f.usage.threads))).replace(".00", "").replace(".0", ""),
+            pair(r.median(lambda f: f.usage.cpu * 1e6 / f.requests)), pair(r.median(lambda f: f.usage.threads), whole),
             pair(r.median(lambda f: f.usage.switches / f.requests)), pair(r.median(lambda f: f.usage.rss))]
 
 

@@ -85,7 +85,7 @@ class Subject:
         return " | ".join(self.log.read_text(errors="replace").strip().splitlines()[-4:])[-400:]
 
     def where(self) -> str:
-        """Where it hangs: what each of its threads waits in; with GMP_TEST_GDB set, to whom it may concern, stacks as well."""
+        """Where it hangs: what each of its threads waits in; with GMP_TEST_GDB set, stacks as well."""
         seen = []
         for task in sorted(Path(f"/proc/{self.pid}/task").glob("*"))[:12]:
             try:

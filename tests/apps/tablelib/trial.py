@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from ready import announced, tcp
 from side import NATIVE, Failed, Side, run
 from subject import Subject, Usage
 
@@ -214,35 +215,3 @@ class Trial:
             raise Failed(f"ab: {requests:g} requests, {wrong:g} failed; the server's log: {self.subject.tail()}")
         self.answers["bytes of an answer"] = word(r"Document Length: *(\d+)", out)
         return Figures(number(r"Requests per second: *([\d.]+)", out), requests, number(r" 99% *(\d+)", out))
-
-
-# ---- how a server is known to be ready; asked of the kernel and not by a connection, which a proxy would take for a client
-
-
-def announced(s: Subject) -> int | None:
-    found = re.search(r"listening on (\d+)\n", s.log.read_text())
-    return int(found[1]) if found else None
-
-
-def tcp(port: int):
-    def ready(_: Subject) -> int | None:
-        tables = (Path(f"/proc/net/{name}").read_text() for name in ("tcp", "tcp6"))
-        return port if any(re.search(rf":{port:04X} [0:]+ 0A", table) for table in tables) else None
-
-    return ready
-
-
-def drain(port: int, patience: float = 5) -> None:
-    """Until the server has no connection left: stunnel crashes natively when it is stopped with hundreds open."""
-    deadline = time.monotonic() + patience
-    while re.search(rf"(?m)^ *\d+: \w+:{port:04X} \w+:\w+ 0[18]", Path("/proc/net/tcp").read_text()) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.3)  # for the threads themselves to end
-
-
-def unix(path: Path):
-    def ready(_: Subject) -> bool:
-        return any(line.split()[3] == "00010000" and line.endswith(f" {path}")
-                   for line in Path("/proc/net/unix").read_text().splitlines()[1:])
-
-    return ready
