@@ -33,6 +33,7 @@ setup() { need_build; }
 @test "io_close: close of a watched one" { both io_close close_of_a_watched_one; }
 @test "io_close: queue closed and reused" { both io_close queue_closed_and_reused; }
 @test "io_close: shutdown wakes" { both io_close shutdown_wakes; }
+@test "io_close: numbers in motion" { both io_close numbers_in_motion; }
 
 @test "io_message: waitall and peek" { both io_message waitall_and_peek; }
 @test "io_message: low water mark" { both io_message low_water_mark; }

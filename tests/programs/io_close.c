@@ -296,3 +296,59 @@ CASE(shutdown_wakes) {
     if (how == SHUT_RD) how = SHUT_WR;
   }
 }
+
+// Numbers are closed, replaced and made anew under threads that poll, select, wait on instances and read. Nobody may hang or be told of
+// what never was, and no number is used up.
+enum { NUMBERS = 12, FIRST = 100 };
+static _Atomic bool over;
+static _Atomic long looks;
+static void* look_around(void* argument) {
+  const int way = (int)(intptr_t)argument;
+  struct pollfd p[NUMBERS];
+  for (unsigned i = 0; !over; i++) {
+    fd_set in;
+    FD_ZERO(&in);
+    for (int k = 0; k < NUMBERS; k++) {
+      p[k] = (struct pollfd){.fd = FIRST + k, .events = k % 2 ? POLLIN : POLLOUT | POLLRDHUP};
+      FD_SET(FIRST + k, &in);
+    }
+    const int some = (int)(i % NUMBERS);
+    long r = 0;
+    if (way == 0) r = poll(p, NUMBERS, 2);
+    if (way == 1) r = select(FIRST + NUMBERS, &in, NULL, NULL, &(struct timeval){0, 2000});
+    if (way == 2) r = poll(&p[some], 1, 1);
+    if (way == 3) {
+      struct epoll_event e;
+      r = epoll_wait(FIRST + some, &e, 1, 1);
+    }
+    if (r < 0) CHECK(errno == EBADF || (way == 3 && errno == EINVAL));
+    looks++;
+  }
+  return NULL;
+}
+CASE(numbers_in_motion) {
+  pthread_t t[8];
+  over = false;
+  looks = 0;
+  for (intptr_t i = 0; i < 8; i++) t[i] = start(look_around, (void*)(i % 4));
+  for (int i = 0; i < 3000 || looks < 200; i++) {
+    int made[2] = {-1, -1}, to = FIRST + i * 7 % NUMBERS;
+    if (i % 5 == 0) makers[i / 5 % 4](made);
+    else if (i % 5 == 1) made[0] = eventfd(1, 0);
+    else if (i % 5 == 2) made[0] = epoll_create1(0);
+    if (made[0] >= 0) EQ(dup2(made[0], to), to);
+    else if (i % 5 == 3) close(to);
+    else SYS(close_range((unsigned)to, (unsigned)to, 0));
+    for (int k = 0; k < 2; k++)
+      if (made[k] >= 0) SYS(close(made[k]));
+    if (i % 16 == 0) sched_yield();
+  }
+  over = true;
+  for (int i = 0; i < 8; i++) finish(t[i]);
+  for (int k = 0; k < NUMBERS; k++) close(FIRST + k);
+  int low[2];
+  SYS(pipe(low));
+  CHECK(low[1] < 20);
+  close_pair(low);
+  for (int k = FIRST; k < 1000; k++) ERRNO(fcntl(k, F_GETFD), EBADF);
+}
