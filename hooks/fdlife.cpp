@@ -23,7 +23,7 @@ bool needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == 
 
 long do_dup2(long n, int from, int to, int flags) {
   if (from == to) return sys(n, from, to, flags); // nothing is replaced
-  if (hidden(to)) return -EBADF;
+  if (hidden(to) && !poll_give_up(to)) return -EBADF;
   uint32_t token = fd_closing(to);
   long r = io_g() ? blocking_sys(n, from, to, flags) : sys(n, from, to, flags); // closes `to`: see hook_close
   if (r >= 0) fd_duplicated(from, to);
@@ -44,8 +44,8 @@ long do_close_range(unsigned first, unsigned last, int flags) {
   if (first > last || flags & ~CLOSE_RANGE_UNSHARE || !fd_books()) return sys(SYS_close_range, first, last, flags);
   fds_closed_range(first, last, true);
   long r = 0;
-  if (mode() == Mode::Running && !(flags & CLOSE_RANGE_UNSHARE)) { // around the runtime's own, which have low four-digit numbers at most
-    for (unsigned fd = first; fd <= last && fd < 4096 && r == 0; fd++) {
+  if (mode() == Mode::Running && !(flags & CLOSE_RANGE_UNSHARE)) { // around the runtime's own
+    for (unsigned fd = first; fd <= last && int(fd) <= poll_owned_high() && r == 0; fd++) {
       if (!poll_owns(int(fd))) continue;
       if (fd > first) r = blocking_sys(SYS_close_range, first, fd - 1, flags);
       first = fd + 1;

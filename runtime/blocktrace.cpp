@@ -58,6 +58,7 @@ bool look(M* m, char* b, size_t size) {
     if (fd >= 0) sys(SYS_close, fd);
     m->syscall_fd = high < 0 ? -2 : int(high);
     if (high < 0) return false;
+    poll_own(m->syscall_fd, true);
   }
   long n = sys(SYS_pread64, m->syscall_fd, b, size - 1, 0);
   if (n <= 0) return false;
@@ -157,8 +158,23 @@ bool in_kernel(M* m, bool brief) {
 
 void m_unwatch(M* m) {
   Locked l(sched.watch_lock);
-  if (m->syscall_fd >= 0) sys(SYS_close, m->syscall_fd);
+  if (m->syscall_fd >= 0) {
+    poll_own(m->syscall_fd, false); // before the number can be another's
+    sys(SYS_close, m->syscall_fd);
+  }
   m->syscall_fd = -1;
+}
+
+bool poll_give_up(int fd) {
+  RtScope rt;
+  Locked l(sched.watch_lock);
+  for (M* m = sched.allm; m; m = m->all_next)
+    if (m->syscall_fd == fd) {
+      poll_own(fd, false);
+      m->syscall_fd = -1; // looked up anew at need
+      return true;
+    }
+  return false;
 }
 
 void block_begins(M* m, G* g) {

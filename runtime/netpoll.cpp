@@ -31,6 +31,7 @@ struct FdRec {
   std::atomic<bool> hup;
   bool unpollable;                  // EPERM: a regular file
   std::atomic<bool> once;           // see poll_once
+  std::atomic<bool> own;            // the runtime's own descriptor
   std::atomic<uint32_t> seq[2];
   std::atomic<Waiter*> head[2];     // atomic for the unlocked look of poll_pass
   Waiter* tail[2];
@@ -42,6 +43,7 @@ int epfd = -1, breakfd = -1;
 std::atomic<bool> registered_any;
 std::atomic<int> linked;          // waiters in all lists
 std::atomic<bool> break_pending;
+std::atomic<int> own_high{-1};
 bool no_pwait2;
 
 FdRec* rec_of(int fd) { return fd >= 0 && fd < kMaxFds && recs ? &recs[fd] : nullptr; }
@@ -134,6 +136,8 @@ bool netpoll_init() {
       break;
     }
   }
+  poll_own(epfd, true);
+  poll_own(breakfd, true);
   // Level-triggered: a poller that does not block leaves the event for the one who does. (An edge would be eaten by it, and
   // break_pending would then say for ever that a break is under way.)
   epoll_event e{};
@@ -152,7 +156,18 @@ void netpoll_forget_all() { // fork's child: the instance is shared with the par
   break_pending.store(false);
 }
 
-bool poll_owns(int fd) { return fd == epfd || fd == breakfd; }
+void poll_own(int fd, bool own) {
+  FdRec* r = rec_of(fd);
+  if (!r) return;
+  r->own.store(own, std::memory_order_relaxed);
+  int high = own_high.load(std::memory_order_relaxed);
+  while (fd > high && !own_high.compare_exchange_weak(high, fd, std::memory_order_relaxed)) {}
+}
+int poll_owned_high() { return own_high.load(std::memory_order_relaxed); }
+bool poll_owns(int fd) {
+  FdRec* r = rec_of(fd);
+  return r && r->own.load(std::memory_order_relaxed);
+}
 
 bool netpoll_any() { return registered_any.load(std::memory_order_relaxed); }
 

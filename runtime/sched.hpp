@@ -167,6 +167,7 @@ void netpoll_break();
 bool netpoll_any();                       // has anything been registered?
 bool netpoll_awaited();                   // does any G wait for a descriptor?
 void netpoll_forget_all();
+void poll_own(int fd, bool own);          // poll_owns() says so from now on
 
 // ---- m.cpp: which M runs which P
 void wakep();
