@@ -3,6 +3,7 @@
 #include <cstdarg>
 #include <fcntl.h>
 #include <sys/ioctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "hooks/ioloop.hpp"
 
@@ -12,8 +13,16 @@ namespace {
 // The runtime's own descriptors are not the program's: to it the number is not open.
 bool hidden(int fd) { return mode() == Mode::Running && fd_books() && poll_owns(fd); }
 
+// Only these wait for somebody else in open(2).
+bool fifo_or_terminal(int dir, const char* path) {
+  struct stat st;
+  return sys(SYS_newfstatat, dir, path, &st, 0) == 0 && (S_ISFIFO(st.st_mode) || S_ISCHR(st.st_mode));
+}
+
 int do_open(int dir, const char* path, int flags, mode_t mode) {
-  long fd = cp_sys(SYS_openat, dir, path, flags, mode);
+  test_cancel();
+  long fd = ret(io_g() ? point_sys_if([&] { return fifo_or_terminal(dir, path); }, SYS_openat, dir, path, flags, mode)
+                       : sys(SYS_openat, dir, path, flags, mode));
   // Only the kinds that park ask for the flag, so it is kept for all.
   if (fd >= 0) fd_created(int(fd), Kind::Unknown, flags & O_NONBLOCK ? FdRec::kNonBlock : 0);
   return int(fd);

@@ -264,4 +264,9 @@ void fd_reset_in_child() {
   fd_keep_reset();
 }
 
+bool fd_on_disk(int fd) {
+  struct stat st;
+  return sys(SYS_fstat, fd, &st) == 0 && (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode) || S_ISBLK(st.st_mode));
+}
+
 } // namespace gmp

@@ -119,6 +119,8 @@ inline uint32_t fd_cfg(int fd, FdRec* r) {
   uint32_t bits;
   return fd_cfg_cached(r, &bits) ? bits : fd_cfg_slow(fd, r);
 }
+// A regular file, a directory or a disk: no signal ends a wait for it.
+bool fd_on_disk(int fd);
 // SO_RCVTIMEO or SO_SNDTIMEO as a deadline from now.
 int64_t fd_deadline(int fd, bool receive);
 // POLLIN/POLLOUT now, by a poll that does not wait; the revents.

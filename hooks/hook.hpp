@@ -88,6 +88,16 @@ template <class... A> inline long point_sys(bool restartable, bool certain, long
     if (after_interrupt(restartable) == After::Eintr) return -EINTR;
   }
 }
+// The same where only some waits end for a signal: an access to a disk does not, whatever the handler's flags. ends(): this one would.
+template <class Ends, class... A> inline long point_sys_if(Ends ends, long n, A... a) {
+  for (;;) {
+    long r = interruptible_sys(false, n, a...);
+    if (GMP_LIKELY(r >= 0)) return r;
+    if (r == -EINTR) test_cancel();
+    if (r != kStopped) return r;
+    if (after_interrupt(true) == After::Eintr && ends()) return -EINTR;
+  }
+}
 // The same for a call that is no cancellation point.
 template <class... A> inline long waiting_sys(bool restartable, long n, A... a) {
   for (;;) {

@@ -149,6 +149,11 @@ template <class... A> inline long cp_sys(long n, A... a) {
   test_cancel();
   return ret(io_g() ? blocking_point(n, a...) : sys(n, a...));
 }
+// The same for accesses to a disk.
+template <class... A> inline long cp_disk(long n, A... a) {
+  test_cancel();
+  return ret(io_g() ? point_sys_if([] { return false; }, n, a...) : sys(n, a...));
+}
 // The same for calls that end with EINTR after any handler.
 template <class... A> inline long cp_sys_once(long n, A... a) {
   test_cancel();

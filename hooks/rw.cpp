@@ -14,6 +14,8 @@
 namespace gmp {
 namespace {
 
+template <class... A> long file_point(long n, int fd, A... a) { return point_sys_if([&] { return !fd_on_disk(fd); }, n, fd, a...); }
+
 long nowait_readv(int fd, const iovec* v, int n) { return sys(SYS_preadv2, fd, v, n, -1l, 0, RWF_NOWAIT); }
 long nowait_writev(int fd, const iovec* v, int n) { return sys(SYS_pwritev2, fd, v, n, -1l, 0, RWF_NOWAIT); }
 
@@ -40,7 +42,7 @@ long read_polled_first(int fd, const iovec* v, int n, FnRef<long(int)> full) {
 }
 
 long g_read(int fd, void* buf, size_t n) {
-  auto full = [&](int fd) -> long { return blocking_point(SYS_read, fd, buf, n); };
+  auto full = [&](int fd) -> long { return file_point(SYS_read, fd, buf, n); };
   auto want = [&] { return n <= kMaxRw ? n : 0; };
   if (GMP_UNLIKELY(ssize_t(n) <= 0)) return full(fd); // refused, or means something different to each kind, and waits in none but inotify
   for (;;) {
@@ -66,7 +68,7 @@ long g_read(int fd, void* buf, size_t n) {
 }
 
 long g_readv(int fd, const iovec* iov, int cnt) {
-  auto full = [&](int fd) -> long { return blocking_point(SYS_readv, fd, iov, cnt); };
+  auto full = [&](int fd) -> long { return file_point(SYS_readv, fd, iov, cnt); };
   // Read by us only after the kernel has: a bad pointer is its EFAULT.
   auto want = [&] { return iov_total(iov, cnt) < kMaxRw ? iov_total(iov, cnt) : 0; };
   for (;;) {
@@ -101,7 +103,7 @@ long g_write(int fd, const void* buf, size_t n) {
   const size_t most = n < kMaxRw ? n : kMaxRw;
   auto total = [&] { return most; };
   auto rest = [&](size_t done) { return done ? most - done : n; };
-  auto full = [&](int fd, size_t done) -> long { return blocking_point(SYS_write, fd, p + done, rest(done)); };
+  auto full = [&](int fd, size_t done) -> long { return file_point(SYS_write, fd, p + done, rest(done)); };
   if (GMP_UNLIKELY(ssize_t(n) < 0)) return full(fd, 0);
   for (;;) {
     Kind k = fd_kind(fd);
@@ -152,9 +154,9 @@ struct IovAt {
 long g_writev(int fd, const iovec* iov, int cnt) {
   auto total = [&] { return iov_total(iov, cnt); };
   auto full = [&](int fd, size_t done) -> long {
-    if (!done) return blocking_point(SYS_writev, fd, iov, cnt);
+    if (!done) return file_point(SYS_writev, fd, iov, cnt);
     IovAt at(iov, cnt, done);
-    return blocking_point(SYS_writev, fd, at.v, at.n);
+    return file_point(SYS_writev, fd, at.v, at.n);
   };
   bool no_nowait = false;
   for (;;) {

@@ -11,12 +11,18 @@
 
 using namespace gmp;
 
-// POINT: a cancellation point in glibc; PLAIN: not one. The 64-bit names are the same functions here.
+// POINT: a cancellation point in glibc; DISK: one whose wait no signal ends; PLAIN: not one. The 64-bit names are the same functions here.
 #define POINT(type, name, params, nr, ...)                                                                             \
   GMP_REAL(name);                                                                                                      \
   GMP_HOOK type name params {                                                                                          \
     if (native()) return REAL(name)(__VA_ARGS__);                                                                      \
     return type(cp_sys(nr, __VA_ARGS__));                                                                              \
+  }
+#define DISK(type, name, params, nr, ...)                                                                              \
+  GMP_REAL(name);                                                                                                      \
+  GMP_HOOK type name params {                                                                                          \
+    if (native()) return REAL(name)(__VA_ARGS__);                                                                      \
+    return type(cp_disk(nr, __VA_ARGS__));                                                                             \
   }
 #define PLAIN(type, name, params, nr, ...)                                                                             \
   GMP_REAL(name);                                                                                                      \
@@ -25,16 +31,16 @@ using namespace gmp;
     return type(announced(nr, __VA_ARGS__));                                                                           \
   }
 
-POINT(ssize_t, pread, (int fd, void* buf, size_t n, off_t at), SYS_pread64, fd, buf, n, at)
+DISK(ssize_t, pread, (int fd, void* buf, size_t n, off_t at), SYS_pread64, fd, buf, n, at)
 GMP_ALIAS(pread64, pread);
 GMP_ALIAS(__pread64, pread);
-POINT(ssize_t, pwrite, (int fd, const void* buf, size_t n, off_t at), SYS_pwrite64, fd, buf, n, at)
+DISK(ssize_t, pwrite, (int fd, const void* buf, size_t n, off_t at), SYS_pwrite64, fd, buf, n, at)
 GMP_ALIAS(pwrite64, pwrite);
 GMP_ALIAS(__pwrite64, pwrite);
 // The kernel takes the offset in two halves and ignores the second where a long holds all.
-POINT(ssize_t, preadv, (int fd, const iovec* v, int n, off_t at), SYS_preadv, fd, v, n, at)
+DISK(ssize_t, preadv, (int fd, const iovec* v, int n, off_t at), SYS_preadv, fd, v, n, at)
 GMP_ALIAS(preadv64, preadv);
-POINT(ssize_t, pwritev, (int fd, const iovec* v, int n, off_t at), SYS_pwritev, fd, v, n, at)
+DISK(ssize_t, pwritev, (int fd, const iovec* v, int n, off_t at), SYS_pwritev, fd, v, n, at)
 GMP_ALIAS(pwritev64, pwritev);
 
 extern "C" ssize_t __pread_chk(int, void*, size_t, off_t, size_t);
@@ -60,9 +66,9 @@ GMP_HOOK ssize_t pwritev2(int fd, const iovec* v, int n, off_t at, int flags) {
 }
 GMP_ALIAS(pwritev64v2, pwritev2);
 
-POINT(int, fsync, (int fd), SYS_fsync, fd)
-POINT(int, fdatasync, (int fd), SYS_fdatasync, fd)
-POINT(int, sync_file_range, (int fd, off_t at, off_t n, unsigned flags), SYS_sync_file_range, fd, at, n, flags)
+DISK(int, fsync, (int fd), SYS_fsync, fd)
+DISK(int, fdatasync, (int fd), SYS_fdatasync, fd)
+DISK(int, sync_file_range, (int fd, off_t at, off_t n, unsigned flags), SYS_sync_file_range, fd, at, n, flags)
 POINT(int, fallocate, (int fd, int how, off_t at, off_t n), SYS_fallocate, fd, how, at, n)
 GMP_ALIAS(fallocate64, fallocate);
 PLAIN(int, ftruncate, (int fd, off_t n), SYS_ftruncate, fd, n)
@@ -77,7 +83,7 @@ PLAIN(int, truncate, (const char* path, off_t n), SYS_truncate, path, n)
 GMP_ALIAS(truncate64, truncate);
 PLAIN(int, syncfs, (int fd), SYS_syncfs, fd)
 PLAIN(ssize_t, readahead, (int fd, off_t at, size_t n), SYS_readahead, fd, at, n)
-POINT(int, msync, (void* at, size_t n, int flags), SYS_msync, at, n, flags)
+DISK(int, msync, (void* at, size_t n, int flags), SYS_msync, at, n, flags)
 PLAIN(ssize_t, process_vm_readv, (pid_t pid, const iovec* to, unsigned long n_to, const iovec* from, unsigned long n_from, unsigned long flags),
       SYS_process_vm_readv, pid, to, n_to, from, n_from, flags)
 PLAIN(ssize_t, process_vm_writev, (pid_t pid, const iovec* from, unsigned long n_from, const iovec* to, unsigned long n_to, unsigned long flags),
@@ -97,7 +103,7 @@ GMP_HOOK void sync() noexcept {
 
 PLAIN(ssize_t, sendfile, (int out, int in, off_t* at, size_t n), SYS_sendfile, out, in, at, n)
 GMP_ALIAS(sendfile64, sendfile);
-POINT(ssize_t, copy_file_range, (int in, off_t* in_at, int out, off_t* out_at, size_t n, unsigned flags), SYS_copy_file_range, in,
+DISK(ssize_t, copy_file_range, (int in, off_t* in_at, int out, off_t* out_at, size_t n, unsigned flags), SYS_copy_file_range, in,
       in_at, out, out_at, n, flags)
 POINT(ssize_t, splice, (int in, off_t* in_at, int out, off_t* out_at, size_t n, unsigned flags), SYS_splice, in, in_at, out, out_at, n,
       flags)

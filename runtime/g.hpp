@@ -100,6 +100,7 @@ struct M {
   uint32_t rng;
   int id, tid;
   int syscall_fd;                    // /proc/self/task/TID/syscall, opened by sysmon at need; -1
+  std::atomic<bool> stop_sent;       // a stop signal (syscall.cpp) is on its way to this kernel thread
   Note note;                         // parked here
   M* schedlink;                      // idle list / template's request list
   M* all_next;                       // every record ever made; those of ended Ms (tid 0) are used again

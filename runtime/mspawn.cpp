@@ -112,6 +112,7 @@ static void* m_entry(void* arg) {
 void m_main(M* m) {
   t_m = m;
   m->g0_tp = arch::thread_pointer();
+  m->stop_sent.store(false, std::memory_order_relaxed); // the record may be an ended M's
   m->tid = int(sys(SYS_gettid));
   sys(SYS_rt_sigprocmask, 0, 0, &m->sigmask, 8);
   if (P* p = take_nextp(m)) acquirep(m, p);

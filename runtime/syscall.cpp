@@ -162,6 +162,7 @@ static arch::KernelAction g_libc_stop; // what libc does with it: cancellation o
 void (*g_stopped_in_program)(int sig, void* info, void* context, void* libc_handler);
 
 static void on_stop(int sig, void* info, void* context) {
+  if (M* m = cur_m()) m->stop_sent.store(false, std::memory_order_seq_cst); // before the look at what is to be stopped
   if (t_m) return;
   if (G* g = getg()) {
     if (arch::stop_call(context)) return;
@@ -200,10 +201,16 @@ long interruptible_call(bool certain, long n, long a, long b, long c, long d, lo
   return r;
 }
 
-// A stray one (the call has ended meanwhile) is ignored by the handler, and restarts what it interrupts.
+// A stray one (the call has ended meanwhile) is ignored by the handler, and restarts what it interrupts. One at a time for each kernel thread:
+// this is a real-time signal, of which the kernel keeps as many as are sent, and they would all be delivered one inside the other.
 bool stop_running(G* g) {
+  M* m = g->m;
   int tid = kernel_tid_of(g);
-  return tid && sys(SYS_tgkill, sys(SYS_getpid), tid, kStopSignal) == 0;
+  if (!m || !tid) return false;
+  if (m->stop_sent.exchange(true, std::memory_order_seq_cst)) return true;
+  if (sys(SYS_tgkill, sys(SYS_getpid), tid, kStopSignal) == 0) return true;
+  m->stop_sent.store(false, std::memory_order_relaxed);
+  return false;
 }
 
 // ---------------------------------------------------------------- signals

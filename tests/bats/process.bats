@@ -30,3 +30,4 @@ setup() { need_build; }
 @test "handlers: jump out of a fault" { both handlers jump_out_of_a_fault; }
 @test "handlers: repaired fault" { both handlers repaired_fault; }
 @test "handlers: ignored and blocked" { both handlers ignored_and_blocked; }
+@test "handlers: disk calls are not interrupted" { both handlers disk_calls_are_not_interrupted; }

@@ -344,3 +344,39 @@ CASE(ignored_and_blocked) {
   signal(SIGUSR1, SIG_DFL);
   signal(SIGUSR2, SIG_DFL);
 }
+
+// No signal ends a wait for a disk, whatever the handler's flags.
+static _Atomic bool reading_files;
+static void do_nothing(int number) { (void)number; }
+static void* reads_files(void* argument) {
+  char name[] = "/tmp/handlers-XXXXXX", bytes[100] = "";
+  int made = mkstemp(name);
+  SYS(made);
+  EQ(write(made, bytes, sizeof bytes), (ssize_t)sizeof bytes);
+  for (int i = 0; i < 3000; i++) {
+    int fd = open(name, O_RDWR);
+    SYS(fd);
+    EQ(read(fd, bytes, sizeof bytes), (ssize_t)sizeof bytes);
+    EQ(pwrite(fd, bytes, sizeof bytes, 0), (ssize_t)sizeof bytes);
+    EQ(pread(fd, bytes, sizeof bytes, 0), (ssize_t)sizeof bytes);
+    FILE* f = fopen(name, "r");
+    CHECK(f);
+    EQ(fread(bytes, 1, sizeof bytes, f), sizeof bytes);
+    OK(fclose(f));
+    SYS(close(fd));
+  }
+  SYS(unlink(name));
+  SYS(close(made));
+  reading_files = false;
+  return argument;
+}
+CASE(disk_calls_are_not_interrupted) {
+  install(SIGUSR2, do_nothing, 0);
+  reading_files = true;
+  pthread_t t = start(reads_files, NULL);
+  while (reading_files) {
+    OK(pthread_kill(t, SIGUSR2));
+    sched_yield();
+  }
+  finish(t);
+}
