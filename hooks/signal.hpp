@@ -79,7 +79,10 @@ template <class Look, class Wait> long masked_wait(uint64_t mask, Look look, Wai
       if (run_pending_under(mask)) return more.end(-EINTR);
     }
     const long r = wait();
-    if (r == -EINTR) test_cancel();
+    if (r == -EINTR) {
+      test_cancel();
+      if (pending_set() & ~mask) continue; // the kernel's signal was put off: its handler runs before the call ends
+    }
     if (r != kStopped) return more.end(r);
     if (!(pending_set() & ~mask) && after_interrupt(false) == After::Eintr) return more.end(-EINTR); // it ran on the way out already
   }
