@@ -24,6 +24,7 @@ template <class Scan, class Full> static long g_epoll(int epfd, int64_t deadline
       continue;
     }
     Wait x = poll_wait(w.fd, Dir::Read, w.seq, deadline);
+    if (GMP_UNLIKELY(!(w.rec->state.load(std::memory_order_relaxed) & FdRec::kPolled))) fd_mark_polled(w.fd, w.rec);
     if (GMP_UNLIKELY(!fd_wait_leave(w.rec, w.wgen))) w.take_over();
     if (x == Wait::Timeout) return w.end(scan(w.fd));
     if (x == Wait::Interrupted) {

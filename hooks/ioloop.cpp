@@ -32,6 +32,8 @@ long FdWait::block(bool progress) {
     if (again < until) until = again;
   }
   Wait x = poll_wait(fd, dir, seq, until);
+  // It may have registered anew, after a forget; the mark comes after (poll.hpp).
+  if (GMP_UNLIKELY(!(rec->state.load(std::memory_order_relaxed) & FdRec::kPolled))) fd_mark_polled(fd, rec);
   if (GMP_UNLIKELY(!fd_wait_leave(rec, wgen))) take_over();
   if (x == Wait::Timeout) {
     if (until == deadline) return -EAGAIN;

@@ -63,7 +63,6 @@ static long rest_ms(int64_t deadline) {
   return left <= 0 ? 0 : (left + 999999) / 1000000;
 }
 
-// Marks what is registered, so that a close takes it out again.
 static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
   PollItem items[kPollMax];
   return poll_loop(items, deadline, [&]() -> long { return sys(SYS_poll, fds, n, 0); }, [&]() -> long {
@@ -75,7 +74,6 @@ static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
       if (fds[i].events & (POLLOUT | POLLWRNORM | POLLWRBAND)) ev |= uint32_t(EPOLLOUT);
       if (fds[i].events & (POLLPRI | POLLRDBAND)) ev |= uint32_t(EPOLLPRI);
       items[k++] = {fds[i].fd, ev, 0, 0};
-      poll_mark(fds[i].fd);
     }
     return k;
   }, [&]() -> long { return blocking_point_once(SYS_poll, fds, n, rest_ms(deadline)); });

@@ -7,6 +7,9 @@ namespace gmp {
 inline constexpr size_t kPollMax = 64;
 // A wait without descriptors: 0 at the deadline, -EINTR.
 long g_sleep(int64_t deadline);
+// fd has been registered: whoever closes it must take it out again. Always after the registration: he who clears the mark takes out what
+// is registered then, so that one made before the mark is not forgotten, nor one made after it had been cleared. (A number's last closer may come to clear
+// it when libc's insides, which do not keep our books, have made it anew.)
 inline void poll_mark(int fd) {
   FdRec* r = fd_rec(fd);
   if (r && !(r->state.load(std::memory_order_relaxed) & FdRec::kPolled)) fd_mark_polled(fd, r);
@@ -55,7 +58,10 @@ inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prep
   for (;;) {
     hold.look_up();
     // The numbers are taken before the look, so that no edge falls between the look and the wait.
-    if (!poll_prepare(items, size_t(n))) {
+    const bool all = poll_prepare(items, size_t(n));
+    for (long i = 0; i < n; i++)
+      if (items[i].fd >= 0) poll_mark(items[i].fd);
+    if (!all) {
       hold.let_go();
       return handoff();
     }

@@ -108,7 +108,9 @@ GMP_HOOK int system(const char* command) {
   return spawning([&] { return REAL(system)(command); });
 }
 GMP_HOOK FILE* popen(const char* command, const char* how) {
-  return spawning([&] { return REAL(popen)(command, how); });
+  FILE* f = spawning([&] { return REAL(popen)(command, how); });
+  if (f && !native()) fd_created(fileno_unlocked(f), Kind::Unknown, 0); // libc made the pipe by itself
+  return f;
 }
 GMP_ALIAS(_IO_popen, popen);
 GMP_HOOK int wordexp(const char* words, wordexp_t* out, int flags) {

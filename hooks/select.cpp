@@ -61,7 +61,6 @@ long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int6
       if (!in && !put && !except) continue;
       if (size_t(k) == kPollMax) return -1;
       items[k++] = {fd, (in ? uint32_t(EPOLLIN) : 0) | (put ? uint32_t(EPOLLOUT) : 0) | (except ? uint32_t(EPOLLPRI) : 0), 0, 0};
-      poll_mark(fd);
     }
     waits = true;
     return k;

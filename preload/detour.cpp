@@ -22,8 +22,8 @@
 namespace gmp {
 namespace {
 
-// libc.so's name for a body, and what stands for it. Only functions through which libc calls itself, and of these only what blocks
-// or ends a descriptor. Not dup2, fcntl, *_nocancel but close: the child of posix_spawn, which shares our memory, calls them.
+// libc.so's name for a body, and what stands for it. Only functions through which libc calls itself, and of these only what blocks,
+// ends a descriptor or makes one that will be waited for. Not dup2, fcntl, *_nocancel but close: the child of posix_spawn, which shares our memory, calls them.
 struct Detour {
   const char* name;
   void* to;
@@ -37,7 +37,7 @@ int list(Detour* d) {
     {"recv", TO(recv)},         {"recvfrom", TO(recvfrom)}, {"recvmsg", TO(recvmsg)},   {"recvmmsg", TO(recvmmsg)},
     {"send", TO(send)},         {"sendto", TO(sendto)},     {"sendmsg", TO(sendmsg)},   {"sendmmsg", TO(sendmmsg)},
     {"connect", TO(connect)},   {"accept", TO(accept)},     {"accept4", TO(accept4)},   {"open", TO(open)},
-    {"openat", TO(openat)},     {"close", TO(close)},       {"wait4", TO(wait4)},
+    {"socket", TO(socket)},     {"openat", TO(openat)},     {"close", TO(close)},       {"wait4", TO(wait4)},
     {"waitid", TO(waitid)},     {"nanosleep", TO(nanosleep)},
     {"clock_nanosleep", TO(clock_nanosleep)},
     {"sched_yield", TO(sched_yield)},
