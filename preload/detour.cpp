@@ -55,7 +55,7 @@ struct Patch {
   void* to;
   char was[arch::kJumpSize];
 };
-constinit Patch g_patches[kMost]{};
+constinit Patch g_patches[kMost + 2]{}; // and the two of add_mutexes()
 constinit int g_patched = 0;
 
 // The segment of libc that is executed: whatever else a symbol leads to (another preloaded library's wrapper, an indirect function's

@@ -203,11 +203,14 @@ long interruptible_call(bool certain, long n, long a, long b, long c, long d, lo
 
 // A stray one (the call has ended meanwhile) is ignored by the handler, and restarts what it interrupts. One at a time for each kernel thread:
 // this is a real-time signal, of which the kernel keeps as many as are sent, and they would all be delivered one inside the other.
+// The mark and the signal must be for the same M (g may move meanwhile): a mark without a signal would keep all later ones away.
 bool stop_running(G* g) {
+  GStatus s = g->status.load(std::memory_order_acquire);
   M* m = g->m;
-  int tid = kernel_tid_of(g);
-  if (!m || !tid) return false;
-  if (m->stop_sent.exchange(true, std::memory_order_seq_cst)) return true;
+  if (!m || (s != GStatus::Running && s != GStatus::Syscall)) return false;
+  const int tid = m->tid;
+  if (!tid) return false;
+  if (m->stop_sent.exchange(true, std::memory_order_seq_cst)) return true; // pairs with on_stop's store, which comes before its look
   if (sys(SYS_tgkill, sys(SYS_getpid), tid, kStopSignal) == 0) return true;
   m->stop_sent.store(false, std::memory_order_relaxed);
   return false;
