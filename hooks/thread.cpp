@@ -21,6 +21,7 @@ static GMP_NOINLINE bool begin() {
     g_mode.store(Mode::Native, std::memory_order_relaxed);
     return false;
   }
+  if (mode() == Mode::Unstarted) tcache_learn();
   self_tid(); // the kernel's, while this is a kernel thread
   g_alive.store(1, std::memory_order_relaxed);
   if (mode() == Mode::Unstarted && g_process_begins) g_process_begins();

@@ -20,6 +20,7 @@ void thread_finish(bool main_landing) {
   if (!main_landing && g_libc_thread.call_tls_dtors) g_libc_thread.call_tls_dtors();
   run_key_destructors();
   robust_owner_died();
+  tcache_flush();
   // Without a G: the only thread of a child that was forked in a G.
   if (!getg() || g_alive.fetch_sub(1, std::memory_order_acq_rel) == 1) exit(0);
   exit_g(on_dead, nullptr);

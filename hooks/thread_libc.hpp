@@ -44,6 +44,10 @@ void redirect_main_exit();
 void thread_entry(void*);
 void run_key_destructors();
 
+// malloc's cache of the calling thread (tcache.cpp). learn: once, before the first thread is made. flush: at a thread's end.
+void tcache_learn();
+void tcache_flush();
+
 // Threads of the program that have not ended; the last one to end ends the process.
 extern std::atomic<long> g_alive;
 
