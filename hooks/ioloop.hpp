@@ -58,7 +58,8 @@ struct FdWait {
     seq = poll_seq(fd, dir);
     return armed = true;
   }
-  uint64_t key() const { return uint64_t(gen | 1) << 32 | seq; } // | 1: zeroed records match nothing
+  static uint64_t key_of(uint32_t gen, uint32_t seq) { return uint64_t(gen | 1) << 32 | seq; } // | 1: zeroed records match nothing
+  uint64_t key() const { return key_of(gen, seq); }
   bool known_empty() const {
     uint32_t bits;
     return armed && rec->empty.load(std::memory_order_relaxed) == key() && fd_cfg_cached(rec, &bits) &&

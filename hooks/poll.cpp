@@ -63,12 +63,22 @@ static long rest_ms(int64_t deadline) {
   return left <= 0 ? 0 : (left + 999999) / 1000000;
 }
 
+// Few of them, where this thread may read: on its stack, or where the kernel has found them before.
+static bool worth_reading(const pollfd* fds, nfds_t n) {
+  if (n == 0 || n > 8) return false;
+  const char* here = static_cast<const char*>(__builtin_frame_address(0));
+  const auto* at = reinterpret_cast<const char*>(fds);
+  return fds == self()->polled || (at > here && at - here < 8192);
+}
+
 static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
   PollItem items[kPollMax];
-  return poll_loop(items, deadline, [&]() -> long { return sys(SYS_poll, fds, n, 0); }, [&]() -> long {
+  const bool safe = worth_reading(fds, n);
+  const long r = poll_loop(items, deadline, [&]() -> long { return sys(SYS_poll, fds, n, 0); }, [&]() -> long {
     if (n > kPollMax) return -1;
     long k = 0;
     for (nfds_t i = 0; i < n; i++) {
+      fds[i].revents = 0; // should the look be left out
       if (fds[i].fd < 0) continue;
       uint32_t ev = fds[i].events & (POLLIN | POLLRDNORM | POLLRDBAND | POLLRDHUP) ? uint32_t(EPOLLIN) : 0;
       if (fds[i].events & (POLLOUT | POLLWRNORM | POLLWRBAND)) ev |= uint32_t(EPOLLOUT);
@@ -76,7 +86,15 @@ static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
       items[k++] = {fds[i].fd, ev, 0, 0};
     }
     return k;
-  }, [&]() -> long { return blocking_point_once(SYS_poll, fds, n, rest_ms(deadline)); });
+  }, [&]() -> long { return blocking_point_once(SYS_poll, fds, n, rest_ms(deadline)); }, safe);
+  if (r > 0 && n <= 8) self()->polled = fds;
+  long left = r;
+  for (nfds_t i = 0; left > 0 && i < n; i++)
+    if (fds[i].revents) {
+      left--;
+      poll_found(fds[i].fd);
+    }
+  return r;
 }
 
 } // namespace gmp

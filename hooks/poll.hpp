@@ -1,5 +1,6 @@
 // What poll, select and epoll_wait share.
 #pragma once
+#include <sys/epoll.h>
 #include "hooks/ioloop.hpp"
 
 namespace gmp {
@@ -25,6 +26,12 @@ inline bool deadline_ts(const timespec* ts, int64_t* out) {
   return deadline_in(ts, out);
 }
 
+// The kernel says that there is something, before its edge has been counted: the read that follows need not wait for that.
+inline void poll_found(int fd) {
+  FdRec* r = fd_rec(fd);
+  if (r && r->empty.load(std::memory_order_relaxed)) r->empty.store(0, std::memory_order_relaxed);
+}
+
 // The files that a poll or select waits for are held as a blocked read holds its own (fdkeep.hpp): a number closed or replaced meanwhile does
 // not end the wait. Only when a file stirs, or the time is up, does the kernel look at the numbers again.
 struct PollHold {
@@ -43,31 +50,54 @@ struct PollHold {
   void let_go();
 };
 
-// scan(): the kernel's call with a time-out of 0. prepare(): fills the items, returns how many, or -1 when there are too many.
-// handoff(): the kernel's call, waiting. None of these calls restarts after a handler.
-template <class Scan, class Prepare, class Full>
-inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prepare, Full handoff) {
-  // The first look is without any preparation: often something is ready, and then nothing need be registered.
-  long r = scan();
-  if (r != 0 || deadline == 0) return r;
-  long n = prepare();
-  if (n < 0) return handoff();
-  if (n == 0) return g_sleep(deadline);
-  PollHold hold(items);
+// Numbers for descriptors that have all been waited for before, without a system call: then one look serves for both. Afterwards `empty` says
+// whether even that one can be left out, for all are known to have nothing (ioloop.hpp) and only that is asked.
+inline bool poll_ahead(PollHold& hold, PollItem* items, long n, bool* empty) {
   hold.begin(size_t(n));
-  for (;;) {
-    hold.look_up();
-    // The numbers are taken before the look, so that no edge falls between the look and the wait.
-    const bool all = poll_prepare(items, size_t(n));
-    for (long i = 0; i < n; i++)
-      if (items[i].fd >= 0) poll_mark(items[i].fd);
-    if (!all) {
-      hold.let_go();
-      return handoff();
-    }
-    if (GMP_LIKELY(!hold.any) || hold.stirred()) {
-      r = scan();
-      if (r != 0) break;
+  hold.look_up();
+  if (!poll_numbers(items, size_t(n))) return false;
+  *empty = true;
+  for (long i = 0; i < n; i++) {
+    const FdRec* rec = fd_rec(items[i].fd);
+    const uint32_t state = rec->state.load(std::memory_order_acquire);
+    if (!(state & FdRec::kPolled)) return false;
+    *empty = *empty && items[i].events == EPOLLIN && rec->empty.load(std::memory_order_relaxed) == FdWait::key_of(state & FdRec::kGenMask, items[i].seq_r);
+  }
+  return true;
+}
+
+// scan(): the kernel's call with a time-out of 0. prepare(): fills the items, returns how many, or -1 when there are too many.
+// handoff(): the kernel's call, waiting. None of these calls restarts after a handler. safe: prepare() may read before the kernel has.
+template <class Scan, class Prepare, class Full>
+inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prepare, Full handoff, bool safe = false) {
+  PollHold hold(items);
+  long n = safe && deadline != 0 ? prepare() : -1;
+  bool empty = false;
+  const bool ahead = n > 0 && poll_ahead(hold, items, n, &empty);
+  // Else the first look is without any preparation: often something is ready, and then nothing need be registered.
+  long r = ahead && empty ? 0 : scan();
+  if (r != 0 || deadline == 0) return r;
+  if (!ahead) {
+    n = prepare();
+    if (n < 0) return handoff();
+    if (n == 0) return g_sleep(deadline);
+    hold.begin(size_t(n));
+  }
+  for (bool taken = ahead;; taken = false) {
+    if (!taken) {
+      hold.look_up();
+      // The numbers are taken before the look, so that no edge falls between the look and the wait.
+      const bool all = poll_prepare(items, size_t(n));
+      for (long i = 0; i < n; i++)
+        if (items[i].fd >= 0) poll_mark(items[i].fd);
+      if (!all) {
+        hold.let_go();
+        return handoff();
+      }
+      if (GMP_LIKELY(!hold.any) || hold.stirred()) {
+        r = scan();
+        if (r != 0) break;
+      }
     }
     if (!hold.enter()) continue;
     Wait x = poll_wait_many(items, size_t(n), deadline);

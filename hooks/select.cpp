@@ -72,6 +72,8 @@ long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int6
   if (r) __builtin_memcpy(r, &out.r, bytes);
   if (w) __builtin_memcpy(w, &out.w, bytes);
   if (e) __builtin_memcpy(e, &out.e, bytes);
+  for (int fd = 0; r && res > 0 && fd < n; fd++)
+    if (FD_ISSET(fd, r)) poll_found(fd);
   return res;
 }
 

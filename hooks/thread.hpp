@@ -41,6 +41,7 @@ struct Thread {
   bool vfork_child;
   // In fork(): this process, for libc's code that may be running in the parent or in the child, where the parking lot is not to be touched.
   int forking;
+  const void* polled;                // the array of the last poll that went well
   // Cancellation state and cleanup handlers are not here: libc's own, in the TCB, which is the G's (cancel.cpp).
 };
 

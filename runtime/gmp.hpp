@@ -186,6 +186,8 @@ bool poll_hup(int fd);
 struct PollItem { int fd; uint32_t events; /* EPOLLIN|EPOLLOUT bits wanted */ uint32_t seq_r, seq_w; /* filled by poll_prepare */ };
 // false: one of them can't be polled: hand off.
 bool poll_prepare(PollItem*, size_t n);
+// The same where all of them are watched for that already; false: not so, and nothing has been done.
+bool poll_numbers(PollItem*, size_t n);
 Wait poll_wait_many(PollItem*, size_t n, int64_t deadline);
 // The number is about to be closed or replaced (close, dup2 over it): forgets the registration, wakes its waiters (they try again).
 void poll_forget(int fd);

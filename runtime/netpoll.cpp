@@ -317,6 +317,17 @@ bool poll_prepare(PollItem* it, size_t n) {
   return true;
 }
 
+bool poll_numbers(PollItem* it, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    const FdRec* r = rec_of(it[i].fd);
+    const uint32_t ev = EPOLLIN | (it[i].events & (EPOLLOUT | EPOLLPRI));
+    if (!r || (r->interest & ev) != ev || r->once.load(std::memory_order_relaxed)) return false;
+    it[i].seq_r = r->seq[0].load(std::memory_order_acquire);
+    it[i].seq_w = r->seq[1].load(std::memory_order_acquire);
+  }
+  return true;
+}
+
 Wait poll_wait_many(PollItem* it, size_t n, int64_t deadline) {
   G* g = getg();
   auto* w = static_cast<Waiter*>(alloca(n * 2 * sizeof(Waiter))); // callers keep n small (hooks/poll.cpp: 64)
