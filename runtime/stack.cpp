@@ -88,10 +88,14 @@ size_t default_stack_size() {
   return s;
 }
 
+// Whole pages, as natively: programs protect pages at the low end (the JVM's guard zones). The top page's end may hold TLS, as it
+// does there. A shell is used again for the same size only, so such a zone lies where the next thread's is.
 StackBounds stack_bounds(const G* g) {
   if (!g->map) return {nullptr, 0, 0};
-  size_t size = g->asked_size < g->stack_size ? g->asked_size : g->stack_size;
-  return {g->stack_lo + (g->stack_size - size), size, g->guard_size};
+  if (g->user_stack) return {g->stack_lo, g->stack_size, g->guard_size};
+  size_t size = align_up(g->asked_size, kPage);
+  char* top = reinterpret_cast<char*>(align_up(uintptr_t(g->stack_top), kPage));
+  return {top - size, size, g->guard_size};
 }
 
 } // namespace gmp

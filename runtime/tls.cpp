@@ -313,7 +313,9 @@ G* g_beside(uintptr_t tcb) { return reinterpret_cast<G*>(tcb + align_up(L.psize,
 char* map_stack(size_t len, size_t guard); // stack.cpp
 
 size_t shell_length(size_t stack_size, size_t guard_size) {
-  return align_up(align_up(guard_size, kPage) + stack_size + signal_slack() + shell_overhead(), kPage);
+  const size_t beyond = size_t(1) << 47; // more than there are addresses: the sum must not wrap, the mapping will be refused
+  if (GMP_UNLIKELY(stack_size >= beyond || guard_size >= beyond)) return beyond;
+  return align_up(align_up(guard_size, kPage) + align_up(stack_size, kPage) + signal_slack() + shell_overhead(), kPage);
 }
 
 G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr) {

@@ -24,6 +24,8 @@ setup() { need_build; }
 @test "thread: yield lets others run" { both thread yield_lets_others_run; }
 
 @test "thread_attr: stack size" { both thread_attr stack_size; }
+@test "thread_attr: the low end of a stack is a page" { both thread_attr low_end_is_a_page; }
+@test "thread_attr: a stack beyond all addresses" { both thread_attr stack_beyond_all_addresses; }
 @test "thread_attr: own stack" { both thread_attr own_stack; }
 @test "thread_attr: guard stops overflow" { both thread_attr guard_stops_overflow; }
 @test "thread_attr: guard size" { both thread_attr guard_size; }

@@ -35,6 +35,50 @@ CASE(stack_size) {
   OK(pthread_attr_destroy(&attr));
 }
 
+// Programs protect pages at the low end of a stack (the JVM does), so it begins at a page.
+static void* close_low_page(void* wanted) {
+  pthread_attr_t attr;
+  char *low, *page;
+  size_t size;
+  OK(pthread_getattr_np(pthread_self(), &attr));
+  OK(pthread_attr_getstack(&attr, (void**)&low, &size));
+  OK(pthread_attr_destroy(&attr));
+  CHECK(((uintptr_t)low & 4095) == 0);
+  CHECK(size >= (size_t)wanted / 4096 * 4096); // more where a bigger stack is used again
+  page = mmap(low, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  CHECK(page == low);
+  CHECK(mprotect(page, 4096, PROT_NONE) == 0);
+  use_stack(size - 32 * 1024);
+  sched_yield();
+  return NULL;
+}
+
+CASE(low_end_is_a_page) {
+  pthread_attr_t attr;
+  size_t sizes[] = {64 * 1024, 1 << 20, 256 * 1024 + 4096, 64 * 1024 + 16, 8 << 20};
+  OK(pthread_attr_init(&attr));
+  for (int round = 0; round < 3; round++) // the memory of the round before, its low pages still closed
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+      OK(pthread_attr_setstacksize(&attr, sizes[i]));
+      OK(pthread_join(start_with(&attr, close_low_page, (void*)sizes[i]), NULL));
+    }
+  OK(pthread_attr_destroy(&attr));
+}
+
+static void* nothing(void* argument) { return argument; }
+
+CASE(stack_beyond_all_addresses) {
+  size_t sizes[] = {SIZE_MAX - 8191, SIZE_MAX - 16383, SIZE_MAX - 65535, SIZE_MAX / 2, (size_t)1 << 47};
+  pthread_attr_t attr;
+  pthread_t t;
+  OK(pthread_attr_init(&attr));
+  for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+    OK(pthread_attr_setstacksize(&attr, sizes[i]));
+    EQ(pthread_create(&t, &attr, nothing, NULL), EAGAIN);
+  }
+  OK(pthread_attr_destroy(&attr));
+}
+
 static void* report_bounds(void* argument) {
   char local;
   pthread_attr_t attr;
