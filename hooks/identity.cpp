@@ -6,6 +6,7 @@
 #include <sys/prctl.h>
 #include "hooks/thread.hpp"
 #include "hooks/thread_libc.hpp"
+#include "hooks/tid_address.hpp"
 
 namespace gmp {
 
@@ -154,5 +155,7 @@ GMP_HOOK int prctl(int option, ...) {
     return int(ret(-set_g_name(g, name, strnlen(name, kNameSize - 1)))); // the kernel cuts a long one
   }
   if (g && a && option == PR_GET_NAME) return int(ret(-get_g_name(g, reinterpret_cast<char*>(a), kNameSize)));
-  return int(ret(sys(SYS_prctl, option, a, b, c, d)));
+  long r = sys(SYS_prctl, option, a, b, c, d); // PR_GET_TID_ADDRESS: not every kernel has it, and the address may be bad
+  if (g && r == 0 && option == PR_GET_TID_ADDRESS) *reinterpret_cast<int**>(a) = tid_address();
+  return int(ret(r));
 }

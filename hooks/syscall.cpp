@@ -4,6 +4,7 @@
 #include "hooks/futex.hpp"
 #include "hooks/process.hpp"
 #include "hooks/thread.hpp"
+#include "hooks/tid_address.hpp"
 
 namespace gmp {
 
@@ -71,6 +72,10 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
   case SYS_futex:
     return ret(hook_futex(reinterpret_cast<uint32_t*>(a), int(b), uint32_t(c), d, reinterpret_cast<uint32_t*>(e), uint32_t(f)));
   case SYS_gettid: return getg() ? self_tid() : sys(n);
+  case SYS_set_tid_address:
+    if (!getg()) break;
+    set_tid_address(reinterpret_cast<int*>(a));
+    return self_tid();
   case kFutexWaitv: futex_kernel_too(); break;
   default: {
     long r;

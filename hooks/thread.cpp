@@ -94,7 +94,7 @@ static int create(pthread_t* out, const pthread_attr_t* attr, void* (*start)(voi
 void thread_in_child() {
   Thread* t = self();
   t->tid = 0;
-  t->sched_set = t->affinity_set = false;
+  t->sched_set = t->affinity_set = t->tid_address_set = false;
   t->robust_held = nullptr; // the parent holds them; the memory may go
 }
 

@@ -34,6 +34,8 @@ struct Thread {
   std::atomic<uint64_t> sig_wait_set;
   // Cached kernel-like thread id: G: given at creation; others: gettid at first use; 0 = unknown.
   int tid;
+  bool tid_address_set;              // tid_address.cpp
+  int* tid_address;
   stack_t altstack;                  // what sigaltstack() told and was told (virtual: the M has its own)
   pthread_mutex_t* robust_held;      // robust mutexes that this thread holds, linked through their __data.__list (mutex_robust.cpp)
   // A child that shares this memory may be running on this thread pointer (posix_spawn, vfork), with a parent that sleeps in the middle of

@@ -3,6 +3,7 @@
 #include "hooks/mutex.hpp"
 #include "hooks/thread.hpp"
 #include "hooks/thread_libc.hpp"
+#include "hooks/tid_address.hpp"
 
 namespace gmp {
 
@@ -11,6 +12,7 @@ namespace gmp {
 static void on_dead(G* g, void*) {
   Thread* t = thread_at(thread_pointer_of(g));
   t->life.store(Thread::Dead, std::memory_order_relaxed);
+  tid_address_clear(t);
   uint32_t before = t->join.fetch_or(Thread::Exited, std::memory_order_acq_rel);
   if (before & Thread::Detached) free_g(g);
   else if (before & Thread::Joining) wake(&t->join, 1);

@@ -35,6 +35,8 @@ setup() { need_build; }
 @test "syscalls: requeue" { both syscalls requeue; }
 @test "syscalls: mutex of futexes" { both syscalls mutex_of_futexes; }
 @test "syscalls: identities" { both syscalls identities; }
+@test "syscalls: the word of set_tid_address is cleared" { both syscalls tid_address_is_cleared; }
+@test "syscalls: set_tid_address and back" { both syscalls tid_address_and_back; }
 @test "syscalls: others pass through" { both syscalls others_pass_through; }
 
 @test "sleep: not earlier" { both sleep not_earlier; }

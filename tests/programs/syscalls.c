@@ -2,7 +2,9 @@
 #include "check.h"
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdatomic.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 
 static _Atomic uint32_t word;
@@ -184,6 +186,49 @@ CASE(identities) {
   pthread_t x = start(identity, &a), y = start(identity, &b);
   finish(x);
   finish(y);
+}
+
+// The kernel clears the word and wakes when the thread is gone. Not to be joined: libc's own word is not cleared then.
+static _Atomic int cleared[8];
+static void* leaves_word(void* argument) {
+  _Atomic int* mine = argument;
+  sched_yield();
+  EQ(syscall(SYS_set_tid_address, mine), gettid());
+  sched_yield();
+  return NULL;
+}
+
+CASE(tid_address_is_cleared) {
+  for (int i = 0; i < 8; i++) cleared[i] = i + 1;
+  for (int i = 0; i < 8; i++) OK(pthread_detach(start(leaves_word, &cleared[i])));
+  for (int i = 0; i < 8; i++)
+    while (cleared[i] != 0) futex((_Atomic uint32_t*)&cleared[i], FUTEX_WAIT, (uint32_t)i + 1, NULL, NULL, 0);
+}
+
+static void* borrows_address(void* argument) {
+  int* address = NULL;
+  for (int i = 0; i < 20; i++) {
+    if (prctl(PR_GET_TID_ADDRESS, &address) != 0) { // a kernel without it
+      EQ(errno, EINVAL);
+      break;
+    }
+    EQ(*address, gettid());
+    EQ(syscall(SYS_set_tid_address, NULL), gettid());
+    sched_yield();
+    int* none = address;
+    EQ(prctl(PR_GET_TID_ADDRESS, &none), 0);
+    CHECK(none == NULL);
+    EQ(syscall(SYS_set_tid_address, address), gettid());
+    sched_yield();
+  }
+  return argument;
+}
+
+CASE(tid_address_and_back) {
+  pthread_t t[8];
+  for (int i = 0; i < 8; i++) t[i] = start(borrows_address, NULL);
+  for (int i = 0; i < 8; i++) finish(t[i]);
+  borrows_address(NULL);
 }
 
 CASE(others_pass_through) {
