@@ -95,7 +95,7 @@ GMP_HOOK int pthread_barrier_wait(pthread_barrier_t* b) {
   } else {
     auto closed = [&] { return f.state.load(std::memory_order_acquire) >> 32 == round; };
     while (closed())
-      if (wait_on(b, closed, {}, {}, {}) == Wait::Interrupted) after_interrupt(true, false);
+      if (wait_on(b, closed, {}, {}, {.why = WaitReason::Barrier}) == Wait::Interrupted) after_interrupt(true, false);
   }
   f.left.fetch_add(1, std::memory_order_release); // the last touch
   return opens ? PTHREAD_BARRIER_SERIAL_THREAD : 0;

@@ -112,6 +112,7 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   uintptr_t token = 0;
   bool unlocked = false, consumed = false;
   o.token = &token;
+  o.why = WaitReason::Cond;
   auto validate = [&] {
     void* s = state.load(std::memory_order_relaxed);
     if (s != mine) state.store(s ? kUnmovable : mine, std::memory_order_relaxed);

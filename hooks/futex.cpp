@@ -27,6 +27,7 @@ long wait_for(uint32_t* addr, uint32_t val, int64_t deadline) {
     auto same = [&] { return load(addr) == val; };
     WaitOpts o;
     o.deadline = deadline;
+    o.why = WaitReason::Futex;
     switch (wait_on(key_of(addr), same, {}, {}, o)) {
     case Wait::Woken: return 0;
     case Wait::Invalid: return -EAGAIN;

@@ -20,7 +20,7 @@ const void* key_of(int* word) { return reinterpret_cast<const char*>(word) + 2; 
 void lowlock_wait(int* word) {
   while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) {
     if (io_g() && signal_context_ok()) {
-      Wait x = wait_on(key_of(word), [&] { return __atomic_load_n(word, __ATOMIC_SEQ_CST) == 2; }, {}, {}, {});
+      Wait x = wait_on(key_of(word), [&] { return __atomic_load_n(word, __ATOMIC_SEQ_CST) == 2; }, {}, {}, {.why = WaitReason::LibcLock});
       // A handler runs on the way out of the next verb, as it may in the kernel's wait; a cancellation acts at the next point, this is none.
       if (GMP_UNLIKELY(x == Wait::Interrupted)) request_signals(getg());
       continue;

@@ -57,6 +57,7 @@ GMP_NOINLINE int mutex_acquire_slow(pthread_mutex_t* m, const Until* u) {
     WaitOpts o;
     o.deadline = deadline;
     o.token = &token;
+    o.why = WaitReason::Mutex;
     switch (wait_on(mutex_key(m), validate, {}, gone, o)) {
     case Wait::Woken:
       if (token == kMutexHandedOver) return 0;

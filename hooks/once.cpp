@@ -71,7 +71,7 @@ static GMP_NOINLINE int once_slow(Control* control, void (*init)()) {
     if (seen & kDone) return 0;
     if (seen == now) {
       auto still = [control, now] { return control->load(std::memory_order_acquire) == now; };
-      if (wait_on(control, still, {}, {}, {}) == Wait::Interrupted) after_interrupt(true, false);
+      if (wait_on(control, still, {}, {}, {.why = WaitReason::Once}) == Wait::Interrupted) after_interrupt(true, false);
       seen = control->load(std::memory_order_acquire);
       continue;
     }

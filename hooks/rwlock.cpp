@@ -143,7 +143,7 @@ GMP_NOINLINE int read_slow(Lock* l, int64_t deadline) {
     auto gone = [&](const void*, bool last_one) {
       if (last_one) drop_bit(l, kReadersParked);
     };
-    Wait w = wait_on(key_r(l), validate, {}, gone, WaitOpts{deadline, &token});
+    Wait w = wait_on(key_r(l), validate, {}, gone, WaitOpts{deadline, &token, nullptr, WaitReason::ReadLock});
     if (w == Wait::Woken && token == kGranted) return 0;
     if (w == Wait::Timeout) return ETIMEDOUT;
     if (w == Wait::Interrupted) after_interrupt(true, false);
@@ -166,7 +166,7 @@ GMP_NOINLINE int write_slow(Lock* l, int64_t deadline) {
     auto gone = [&](const void*, bool last_one) {
       if (last_one) drop_bit(l, kWritersParked);
     };
-    Wait w = wait_on(key_w(l), validate, {}, gone, WaitOpts{deadline, &token});
+    Wait w = wait_on(key_w(l), validate, {}, gone, WaitOpts{deadline, &token, nullptr, WaitReason::WriteLock});
     if (w == Wait::Woken && token == kGranted) break;
     if (w == Wait::Timeout || w == Wait::Interrupted) {
       // Readers that waited for nothing but this writer.

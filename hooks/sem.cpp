@@ -68,7 +68,7 @@ GMP_NOINLINE int wait_slow(sem_t* s, int64_t deadline) {
     auto gone = [&](const void*, bool last) {
       if (last) data.fetch_and(~kQueued, std::memory_order_relaxed);
     };
-    Wait w = wait_on(s, validate, {}, gone, WaitOpts{deadline, &token});
+    Wait w = wait_on(s, validate, {}, gone, WaitOpts{deadline, &token, nullptr, WaitReason::Semaphore});
     if (w == Wait::Woken && token == kGranted) return 0;
     if (w == Wait::Timeout) return fail(ETIMEDOUT);
     // The kernel restarts an untimed wait after an SA_RESTART handler; a timed one says EINTR after any.

@@ -39,6 +39,7 @@ static int await_end(Thread* t, int64_t deadline) {
   }
   WaitOpts opts;
   opts.deadline = deadline;
+  opts.why = WaitReason::Join;
   while (running()) {
     switch (wait_on(&t->join, running, {}, {}, opts)) {
     case Wait::Timeout:

@@ -18,7 +18,6 @@ enum class GStatus : uint8_t {
   Dead,     // has left its stack; owned by on_dead, then by the joiner
 };
 
-enum class WaitReason : uint8_t { None, Lot, Sleep, PollRead, PollWrite, PollMany, Dead };
 const char* wait_reason_name(WaitReason);
 
 // One timer for each G: no wait has two deadlines. Guarded by p->timers.lock.
@@ -64,8 +63,8 @@ struct alignas(64) G {
     return (__atomic_load_n(reinterpret_cast<const uint32_t*>(&in_rt), __ATOMIC_SEQ_CST) & mask) != 0;
   }
   Timer timer;
-  const void* wait_addr;             // lot key or fd, for dumps
-  int64_t wait_since;
+  const void* wait_addr;             // for dumps: the lot's Waiter, the descriptor or the PollItems
+  uint64_t wait_since;               // cycles()
   uint64_t goid;
   void (*entry)(void*);
   void* arg;
@@ -79,6 +78,7 @@ struct alignas(64) G {
   size_t asked_size;                 // of the stack, by the program: what it is told (the rest is slack for a signal frame)
   char* stack_top;                   // where the first frame goes
   bool user_stack, dirty_stack;
+  uint16_t wait_n;                   // for dumps: how many PollItems
   short blocked_call;                // what held its P unannounced (blocktrace.cpp), plus 1; 0: nothing
   int64_t blocked_at;
   char name[16];

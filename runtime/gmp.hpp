@@ -109,6 +109,12 @@ enum class Wait : int {
   Invalid,      // validate() said no: nothing was waited for
 };
 
+// What a G waits for, as dumps tell it; nothing else depends on it. From Mutex on: what hooks say of their waits in the parking lot.
+enum class WaitReason : uint8_t {
+  None, Lot, Sleep, PollRead, PollWrite, PollMany,
+  Mutex, Cond, ReadLock, WriteLock, Semaphore, Join, Barrier, Once, Futex, LibcLock, Room,
+};
+
 // A reference to a callable that outlives the call; no allocation.
 template <class Sig> class FnRef;
 template <class R, class... A> class FnRef<R(A...)> {
@@ -135,6 +141,7 @@ struct WaitOpts {
   int64_t deadline = kNoDeadline; // nanotime() scale
   uintptr_t* token = nullptr;
   const void** addr_now = nullptr;
+  WaitReason why = WaitReason::Lot;
 };
 Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep,
              FnRef<void(const void* key, bool was_last)> timed_out, const WaitOpts& opts);

@@ -124,7 +124,8 @@ Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep
   if (before_sleep) before_sleep();
   if (g) {
     if (o.deadline != kNoDeadline) timer_add(g, o.deadline);
-    res = park(g, WaitReason::Lot, key);
+    g->wait_since = w.since;
+    res = park(g, o.why, &w);
     if (o.deadline != kNoDeadline) timer_del(g);
   } else {
     res = Wait::Woken;

@@ -192,6 +192,7 @@ void room_to_block(G* g, void (*leave)(G*)) {
     want_spare();
     WaitOpts o;
     o.deadline = nanotime() + nap;
+    o.why = WaitReason::Room;
     Wait x = wait_on(&sched.room_waiters, [] { return sched.nmidle.load() == 0; }, {}, {}, o);
     sched.room_waiters.fetch_sub(1);
     if (x == Wait::Interrupted) { // it was meant for the call, which ends before it begins

@@ -252,6 +252,7 @@ Wait poll_wait(int fd, Dir dir, uint32_t seq, int64_t deadline) {
     link(r, d, &w);
     r->lock.unlock();
     if (deadline != kNoDeadline) timer_add(g, deadline);
+    g->wait_since = arch::cycles();
     res = park(g, d ? WaitReason::PollWrite : WaitReason::PollRead, reinterpret_cast<void*>(intptr_t(fd)));
     if (deadline != kNoDeadline) timer_del(g);
     if (res != Wait::Woken) {
@@ -349,6 +350,8 @@ Wait poll_wait_many(PollItem* it, size_t n, int64_t deadline) {
     bool must;
     if (moved) claim(g, Wait::Woken, &must); // or somebody else has by now: park returns at once either way
     if (deadline != kNoDeadline) timer_add(g, deadline);
+    g->wait_since = arch::cycles();
+    g->wait_n = uint16_t(n);
     res = park(g, WaitReason::PollMany, it);
     if (deadline != kNoDeadline) timer_del(g);
     for (size_t i = 0; i < done; i++) {

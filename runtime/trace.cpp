@@ -15,7 +15,17 @@ const char* wait_reason_name(WaitReason r) {
   case WaitReason::PollRead: return "read";
   case WaitReason::PollWrite: return "write";
   case WaitReason::PollMany: return "poll";
-  case WaitReason::Dead: return "dead";
+  case WaitReason::Mutex: return "mutex";
+  case WaitReason::Cond: return "cond";
+  case WaitReason::ReadLock: return "rwlock (read)";
+  case WaitReason::WriteLock: return "rwlock (write)";
+  case WaitReason::Semaphore: return "semaphore";
+  case WaitReason::Join: return "join";
+  case WaitReason::Barrier: return "barrier";
+  case WaitReason::Once: return "once";
+  case WaitReason::Futex: return "futex";
+  case WaitReason::LibcLock: return "libc lock";
+  case WaitReason::Room: return "kernel thread";
   }
   return "?";
 }

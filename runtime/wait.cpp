@@ -88,6 +88,7 @@ Wait sleep_until(int64_t deadline) {
   Wait r = Wait::Interrupted;
   if (begin_wait(g)) {
     timer_add(g, deadline);
+    g->wait_since = arch::cycles();
     r = park(g, WaitReason::Sleep, nullptr);
     timer_del(g);
   }
