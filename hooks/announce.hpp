@@ -10,8 +10,12 @@
 // libc's function is the cancellation point, where it is one: it looks itself before it blocks.
 //
 // Not for functions that call the program (scandir's filter, nftw's function): they would run without a P.
+//
+// GMP_PARKS_INSIDE: the same for those that block only in calls of libc's which a detour leads to hooks (name services: sockets, files, locks). While
+// the detours stand they need not be announced, and a burst of them makes no kernel threads.
 #pragma once
 #include "hooks/hook.hpp"
+#include "hooks/start.hpp"
 
 #define GMP_ANNOUNCED_AS(result, name, parameters, arguments, ...)                                                     \
   GMP_HOOK result name parameters __VA_ARGS__ {                                                                        \
@@ -20,6 +24,20 @@
     ::gmp::SyscallScope announced;                                                                                     \
     return real arguments;                                                                                             \
   }
+#define GMP_PARKS_INSIDE_AS(result, name, parameters, arguments, ...)                                                  \
+  GMP_HOOK result name parameters __VA_ARGS__ {                                                                        \
+    auto* real = REAL(name);                                                                                           \
+    if (GMP_LIKELY(!::gmp::getg()) || GMP_LIKELY(::gmp::g_detoured)) return real arguments;                            \
+    ::gmp::SyscallScope announced;                                                                                     \
+    return real arguments;                                                                                             \
+  }
+#define GMP_PARKS_INSIDE(result, name, parameters, arguments, ...)                                                     \
+  GMP_REAL(name);                                                                                                      \
+  GMP_PARKS_INSIDE_AS(result, name, parameters, arguments, __VA_ARGS__)
+#define GMP_PARKS_INSIDE_V(version, result, name, parameters, arguments, ...)                                          \
+  GMP_REAL_V(name, version);                                                                                           \
+  GMP_PARKS_INSIDE_AS(result, name, parameters, arguments, __VA_ARGS__)
+
 #define GMP_ANNOUNCED(result, name, parameters, arguments, ...)                                                        \
   GMP_REAL(name);                                                                                                      \
   GMP_ANNOUNCED_AS(result, name, parameters, arguments, __VA_ARGS__)

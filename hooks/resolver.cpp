@@ -1,4 +1,4 @@
-// Questions to name servers. Announced. Each has a second name, for programs linked before glibc 2.34.
+// Questions to name servers. Each has a second name, for programs linked before glibc 2.34.
 #include <netdb.h>
 #include <resolv.h>
 #include "hooks/announce.hpp"
@@ -10,9 +10,9 @@ using Bytes = const unsigned char*;
 using Answer = unsigned char*;
 
 #define WITH_OLD_NAME(name, parameters, arguments)                                                                     \
-  GMP_ANNOUNCED(int, name, parameters, arguments, noexcept)                                                            \
+  GMP_PARKS_INSIDE(int, name, parameters, arguments, noexcept)                                                            \
   extern "C" int __##name parameters noexcept;                                                                         \
-  GMP_ANNOUNCED_V("GLIBC_2.2.5", int, __##name, parameters, arguments, noexcept)
+  GMP_PARKS_INSIDE_V("GLIBC_2.2.5", int, __##name, parameters, arguments, noexcept)
 
 WITH_OLD_NAME(res_query, (Text name, int cls, int type, Answer a, int n), (name, cls, type, a, n))
 WITH_OLD_NAME(res_querydomain, (Text name, Text domain, int cls, int type, Answer a, int n), (name, domain, cls, type, a, n))

@@ -5,6 +5,7 @@
 namespace gmp {
 void (*g_process_begins)();
 void (*g_process_stays_native)();
+bool g_detoured;
 
 void hooks_start() {
   signal_start();

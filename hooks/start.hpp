@@ -7,4 +7,6 @@ void hooks_start();
 // served after all. May be null.
 extern void (*g_process_begins)();
 extern void (*g_process_stays_native)();
+// Set by preload before there is a second thread: libc's inside calls come to the hooks.
+extern bool g_detoured;
 } // namespace gmp

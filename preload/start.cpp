@@ -20,7 +20,9 @@ void find_real_pthread_create() {
 
 void begins() {
   const char* why;
-  if (g_config.detours && !detours_install(&why) && g_config.verbose)
+  if (!g_config.detours) return;
+  g_detoured = detours_install(&why);
+  if (!g_detoured && g_config.verbose)
     say("libc's inside calls block unannounced (%s); sysmon hands their P on", why);
 }
 
