@@ -85,6 +85,7 @@ bool debug_pair(Text key, Text value, Config& c) {
   if (key.is("chaos")) return number(value, &c.chaos);
   if (key.is("verbose")) return flag(value, &c.verbose);
   if (key.is("detours")) return flag(value, &c.detours);
+  if (key.is("preempt")) return flag(value, &c.preempt);
   if (key.is("maxms")) return number_in(value, 1, kMostMs, &n) && (c.max_ms = int(n), true);
   return false;
 }
@@ -127,7 +128,7 @@ Settings read_settings(char** envp, Config& config) {
     } else if (const char* v = value_of(entry, "GMP_DEBUG"); v && *v) {
       if (!debug(v, config))
         return bad("GMP_DEBUG", v,
-                   "must be key=value,... of schedtrace=MS scheddetail=0|1 blocktrace=0|1|2 chaos=SEED verbose=0|1 detours=0|1 maxms=N");
+                   "must be key=value,... of schedtrace=MS scheddetail=0|1 blocktrace=0|1|2 chaos=SEED verbose=0|1 detours=0|1 preempt=0|1 maxms=N");
     } else if (const char* v = value_of(entry, "GMP_DISABLE"); v && *v) {
       if (!flag(whole(v), &disabled)) return bad("GMP_DISABLE", v, "must be 0 or 1");
     }

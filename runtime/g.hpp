@@ -39,6 +39,13 @@ namespace stealflag {
 inline constexpr uint8_t None = 0, Tentative = 1, Taken = 2;
 }
 
+// g->sigpend, looked at by each verb on its way out.
+namespace attention {
+inline constexpr uint8_t Signals = 1; // run_pending_signals wanted
+inline constexpr uint8_t Preempt = 2; // others shall run (preempt.cpp)
+inline constexpr uint8_t Chaos = 4;   // stands always, in chaos mode
+}
+
 struct alignas(64) G {
   // -- first line: what every verb and the switch touch
   void* ctx;                         // saved fcontext while not running
@@ -48,10 +55,11 @@ struct alignas(64) G {
   std::atomic<uint8_t> in_rt;        // in the runtime: signals are recorded, sysmon keeps off. Written by the G only.
   std::atomic<uint8_t> steal;        // written by sysmon (None->Tentative->Taken/None) and cleared by the G
   std::atomic<uint8_t> insys;        // between enter_syscall and exit_syscall; written by the G only
-  std::atomic<uint8_t> sigpend;      // run_pending_signals wanted
+  std::atomic<uint8_t> sigpend;      // attention:: what is to be done when it leaves the runtime next
   std::atomic<uint8_t> intr;         // interrupt() came while not waiting: the next wait ends at once
   std::atomic<GStatus> status;
   std::atomic<uint8_t> stoppable;    // in interruptible_sys(); written by the G only
+  std::atomic<uint8_t> no_signal;    // its stack has no room for the frame of a preemption's signal, or may have none
   WaitReason reason;
   G* schedlink;                      // next in whatever list owns this G
   uint64_t sigmask;                  // what the kernel shall have while this G runs
@@ -100,6 +108,8 @@ struct M {
   uint32_t rng;
   int id, tid;
   int syscall_fd;                    // /proc/self/task/TID/syscall, opened by sysmon at need; -1
+  int preempt_timer;                 // the kernel's, on this thread's processor time; -1: not made yet, -2: can't be had (watch_lock)
+  std::atomic<bool> preempt_armed;   // it has not expired yet
   std::atomic<bool> stop_sent;       // a stop signal (syscall.cpp) is on its way to this kernel thread
   Note note;                         // parked here
   M* schedlink;                      // idle list / template's request list
@@ -136,6 +146,7 @@ struct alignas(64) P {
   std::atomic<uint32_t> seen_sched;  // ready() reads it: is this tick an old one?
   uint32_t seen_sys, seen_cpu_tick;
   int64_t seen_sched_at, seen_sys_at, seen_state_at, seen_cpu;
+  int64_t asked_at, asked_cpu;       // to make room, in this tick; 0: not yet
   std::atomic<G*> runq[kRunq];
 };
 

@@ -36,6 +36,7 @@ struct Config {
   int blocktrace = 0;        // GMP_DEBUG=blocktrace=1: unannounced blocking calls by name; 2: and their stacks as they occur
   uint64_t chaos = 0;        // GMP_DEBUG=chaos=SEED: perturb scheduling decisions
   bool verbose = false;      // GMP_DEBUG=verbose=1: say why the library stands aside, warn once about fallbacks
+  bool preempt = true;       // GMP_DEBUG=preempt=0: no signals to threads that compute; they are robbed of their P instead
   bool detours = true;       // GMP_DEBUG=detours=0: libc's inside calls are left alone
   int max_ms = 10000;        // most kernel threads
 };
@@ -259,7 +260,7 @@ void set_sigmask(uint64_t mask); // calling G
 void set_sigmask_of(G* not_yet_running, uint64_t mask);
 
 // ---------------------------------------------------------------- looking in
-struct Stats { long gs, ms, ps, spinning, idle_ps, idle_ms, runq, handoffs, unannounced, steals, parks, polls; };
+struct Stats { long gs, ms, ps, spinning, idle_ps, idle_ms, runq, handoffs, unannounced, steals, parks, polls, preempts; };
 Stats stats();
 // What the process's end has to say (GMP_DEBUG=blocktrace=1). Any thread.
 void at_process_end();

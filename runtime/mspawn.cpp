@@ -43,6 +43,7 @@ M* new_m_record() {
   m = fresh_record();
   m->id = sched.mids.fetch_add(1);
   m->syscall_fd = -1;
+  m->preempt_timer = -1;
   m->rng = uint32_t(arch::cycles()) | 1;
   if (g_config.chaos) m->rng = uint32_t(g_config.chaos * 2654435761u + unsigned(m->id)) | 1;
   m->all_next = sched.allm;
@@ -113,6 +114,7 @@ void m_main(M* m) {
   t_m = m;
   m->g0_tp = arch::thread_pointer();
   m->stop_sent.store(false, std::memory_order_relaxed); // the record may be an ended M's
+  m->preempt_timer = -1;
   m->tid = int(sys(SYS_gettid));
   sys(SYS_rt_sigprocmask, 0, 0, &m->sigmask, 8);
   if (P* p = take_nextp(m)) acquirep(m, p);
@@ -121,6 +123,7 @@ void m_main(M* m) {
   uint64_t all = ~(1ull << 32);
   sys(SYS_rt_sigprocmask, 2, &all, 0, 8);
   m_unwatch(m);
+  preempt_forget(m);
   t_m = nullptr; // what libc's end of a thread calls is called by an ordinary thread
   m->tid = 0;
   free_m_record(m);

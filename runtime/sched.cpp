@@ -19,7 +19,7 @@
 //  * A waiter is ended by a claim (g.hpp), not by a lock held over the switch: C waits have many wakers.
 //  * yield goes to the tail of the local queue; the 61st-tick look at the global queue keeps it fair, and every so often the
 //    loop polls the network although the queue is not empty, because C programs spin on sched_yield.
-//  * CPU-bound Gs and unannounced blocking are robbed of their P (syscall.cpp) until signals preempt.
+//  * Preemption's signal is the kernel's timer on the thread's processor time (preempt.cpp), and unannounced blocking is robbed of its P (syscall.cpp).
 // Rejected: one global queue (a lock for each switch); per-P epoll instances (a connection would stick to its P); waking
 // an M for each ready G (see above: it made every benchmark with two Ps slower than with one).
 #include <sys/syscall.h>
@@ -32,8 +32,9 @@ constinit Sched sched{};
 
 uint32_t fastrand() {
   M* m = cur_m();
-  static std::atomic<uint32_t> shared{0x9e3779b9};
+  static constinit std::atomic<uint32_t> shared{0};
   uint32_t x = m ? m->rng : shared.load(std::memory_order_relaxed);
+  if (GMP_UNLIKELY(x == 0)) x = (uint32_t(g_config.chaos) * 2654435761u ^ 0x9e3779b9) | 1;
   x ^= x << 13, x ^= x >> 17, x ^= x << 5;
   if (m) m->rng = x;
   else shared.store(x, std::memory_order_relaxed);

@@ -46,7 +46,8 @@ struct Sched {
   std::atomic<int> template_pending; // Ps that wait for an M to be made
   std::atomic<uint32_t> template_word;
   // statistics
-  std::atomic<long> handoffs, unannounced, polls;
+  std::atomic<long> handoffs, unannounced, polls, preempts;
+  std::atomic<long> robbed;              // Gs that run without a P
 };
 extern Sched sched;
 extern G g_main;
@@ -54,7 +55,7 @@ extern bool g_no_membarrier;
 
 // ---- entering and leaving the runtime on a G (syscall.cpp holds the slow part and the argument)
 void enter_rt_slow(G* g);
-void run_sigpend(G* g);
+void attend(G* g);
 inline uint8_t enter_rt(G* g) {
   uint8_t prev = g->in_rt.load(std::memory_order_relaxed);
   g->in_rt.store(1, std::memory_order_relaxed);
@@ -68,7 +69,7 @@ inline void leave_rt(G* g, uint8_t prev) {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   g->in_rt.store(prev, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (GMP_UNLIKELY(g->sigpend.load(std::memory_order_relaxed)) && !prev) run_sigpend(g);
+  if (GMP_UNLIKELY(g->sigpend.load(std::memory_order_relaxed)) && !prev) attend(g);
 }
 // For verbs that also run on g0 and on foreign threads: does nothing there.
 class RtScope {
@@ -185,6 +186,15 @@ P* template_reclaim(bool* spinning);      // null: nobody waits for an M
 void template_poke();                     // there is something for the template thread to do
 [[noreturn]] void template_loop();
 void m_main(M*);
+
+// ---- preempt.cpp
+void preempt_learn();                     // start(): where libc lies, and the main stack
+bool preempt_ask(M*);                     // others shall run; false: no signal will reach what it runs
+void preempt_robbed();                    // Gs without a P that compute shall queue for one
+void preempt_signalled(void* context);    // in the handler of the stop signal: the timer has expired
+bool is_preempt_signal(const void* info);
+void preempt_point(G*, uint8_t why);      // leaving the runtime
+void preempt_forget(M*);                  // m's kernel thread is about to end
 
 // ---- sysmon.cpp, trace.cpp
 void sysmon_start();

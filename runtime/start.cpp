@@ -142,6 +142,8 @@ static bool build(const char** why) {
   tcb_unregister_rseq(g->tp);
   t_g = g;
   sched.allg = g;
+  if (g_config.chaos) g->sigpend.store(attention::Chaos, std::memory_order_relaxed);
+  preempt_learn();
   return true;
 }
 
@@ -195,6 +197,7 @@ Stats stats() {
   s.handoffs = sched.handoffs.load();
   s.unannounced = sched.unannounced.load();
   s.polls = sched.polls.load();
+  s.preempts = sched.preempts.load();
   for (int i = 0; i < sched.nprocs; i++) s.parks += sched.allp[i]->parks, s.steals += sched.allp[i]->steals;
   return s;
 }

@@ -79,6 +79,7 @@ void enter_rt_slow(G* g) {
     if (s == stealflag::Taken) {
       block_ends(g);
       g->steal.store(stealflag::None, std::memory_order_relaxed);
+      sched.robbed.fetch_sub(1, std::memory_order_relaxed);
       if (!g->insys.load(std::memory_order_relaxed)) get_p(g);
       break;
     }
@@ -88,9 +89,10 @@ void enter_rt_slow(G* g) {
   if (g->insys.load(std::memory_order_relaxed)) leave_syscall(g);
 }
 
-void run_sigpend(G* g) {
-  g->sigpend.store(0, std::memory_order_seq_cst);
-  if (g_run_pending_signals) g_run_pending_signals();
+void attend(G* g) {
+  const uint8_t what = g->sigpend.exchange(GMP_UNLIKELY(g_config.chaos != 0) ? attention::Chaos : 0, std::memory_order_seq_cst);
+  if ((what & attention::Signals) && g_run_pending_signals) g_run_pending_signals();
+  if (what & (attention::Preempt | attention::Chaos)) preempt_point(g, what);
 }
 
 // In the runtime.
@@ -162,6 +164,7 @@ static arch::KernelAction g_libc_stop; // what libc does with it: cancellation o
 void (*g_stopped_in_program)(int sig, void* info, void* context, void* libc_handler);
 
 static void on_stop(int sig, void* info, void* context) {
+  if (is_preempt_signal(info)) return preempt_signalled(context);
   if (M* m = cur_m()) m->stop_sent.store(false, std::memory_order_seq_cst); // before the look at what is to be stopped
   if (t_m) return;
   if (G* g = getg()) {
@@ -227,7 +230,7 @@ static std::atomic<bool> g_sigwork;
 
 void signal_defer() {
   if (G* g = getg()) { // inside the runtime: on the way out
-    g->sigpend.store(1, std::memory_order_seq_cst);
+    g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst);
     return;
   }
   // On g0: its loop calls signal_forward() at once, unless it is just about to sleep.
@@ -236,7 +239,7 @@ void signal_defer() {
   if (sched.lastpoll.load(std::memory_order_seq_cst) == 0) netpoll_break();
 }
 
-void request_signals(G* g) { g->sigpend.store(1, std::memory_order_seq_cst); }
+void request_signals(G* g) { g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst); }
 
 bool signal_waiting() { return g_sigwork.load(std::memory_order_relaxed); }
 
@@ -255,7 +258,7 @@ void signal_forward() {
     for (g = sched.allg; g && !takes(g); g = g->all_next) {}
     if (!g) return;
   }
-  g->sigpend.store(1, std::memory_order_seq_cst);
+  g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst);
   if (interrupt(g)) return;
   if (g_kick_signal) {
     M* m = g->m;

@@ -1,6 +1,7 @@
 // sysmon: a thread without a P that keeps the others honest. It
 //   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
-//   * robs Ms whose G blocks unannounced, or computes for 10 ms, while there is other work (syscall.cpp has the protocol),
+//   * asks Gs that have computed for 10 ms to make room when there is other work (preempt.cpp),
+//   * robs Ms whose G blocks unannounced, or won't make room (syscall.cpp has the protocol),
 //   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms, prints schedtrace.
 // It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (4 ms while every P runs a G, 10 ms when all are idle), and for
 // as long as nothing happens once all have been idle for 50 ms.
@@ -12,6 +13,9 @@
 #include "runtime/runq.hpp"
 
 namespace gmp {
+
+// The signal comes with the kernel's tick (1 to 10 ms) and may find its G in libc a few times.
+constexpr int64_t kPatience = 20000000;
 
 static bool other_work(P* p) {
   if (!runq::empty(p) || sched.runqsize.load() > 0) return true;
@@ -40,6 +44,8 @@ static bool rob(P* p, M* m) {
   m->p = nullptr;
   p->m = nullptr;
   block_begins(m, g);
+  sched.robbed.fetch_add(1, std::memory_order_relaxed);
+  g->sigpend.fetch_and(uint8_t(~attention::Preempt), std::memory_order_relaxed); // it will queue for a P
   g->steal.store(stealflag::Taken, std::memory_order_release);
   sched.unannounced.fetch_add(1, std::memory_order_relaxed);
   handoffp(p);
@@ -88,6 +94,7 @@ static bool retake(int64_t now) {
         p->seen_sched.store(p->schedtick, std::memory_order_relaxed);
         p->seen_sched_at = now;
         p->seen_state_at = 0;
+        p->asked_at = 0;
         continue;
       }
       // A G that runs on since the last look, with idle Ps beside it: pass a lazy wake-up on, and see to it that somebody waits for
@@ -102,6 +109,7 @@ static bool retake(int64_t now) {
       }
       int64_t held = now - p->seen_sched_at;
       M* m = p->m;
+      if (m && chaos(2)) preempt_ask(m);
       // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for 10 ms.
       if (held > 100000 && held < 4000000) {
         if (now - p->seen_state_at < 1000000 || !m || !other_work(p)) continue; // one that computes is not asked at every look
@@ -116,9 +124,23 @@ static bool retake(int64_t now) {
         p->seen_cpu_tick = p->schedtick;
         p->seen_cpu = cpu_time(m);
       }
-      if (held < 10000000 || (cpu_time(m) - p->seen_cpu < 5000000 && !in_kernel(m, false))) continue;
+      if (held < 10000000) continue;
+      const int64_t used = cpu_time(m);
+      const bool computed = used - p->seen_cpu >= 5000000;
+      if (p->asked_at == 0) {
+        if (!computed && !in_kernel(m, false)) continue;
+        if (computed && preempt_ask(m)) {
+          p->asked_at = now;
+          p->asked_cpu = used;
+          continue;
+        }
+      } else if (used - p->asked_cpu < kPatience && !in_kernel(m, false)) {
+        if (used - p->asked_cpu > 1000000) preempt_ask(m); // the signal came at the wrong moment, or comes with the next tick
+        continue;
+      }
       if (rob(p, m)) did = true;
       p->seen_sched_at = now;
+      p->asked_at = 0;
     }
   }
   return did;
@@ -133,7 +155,7 @@ static bool all_running() {
 }
 
 static void* sysmon_main(void*) {
-  int64_t delay = 20000, idle_since = 0, traced = nanotime();
+  int64_t delay = 20000, idle_since = 0, traced = nanotime(), robbed_at = 0;
   int quiet = 0;
   for (;;) {
     timespec ts{delay / 1000000000, delay % 1000000000};
@@ -166,6 +188,10 @@ static void* sysmon_main(void*) {
       ready_list(l);
     }
     if (timer_before(now)) wakep(); // of an idle P, whose poller has gone to run something
+    if (GMP_UNLIKELY(sched.robbed.load(std::memory_order_relaxed) > 0) && now - robbed_at >= 10000000) {
+      robbed_at = now;
+      preempt_robbed();
+    }
     if (retake(now)) quiet = 0, delay = 20000;
     else if (++quiet > 50) delay *= 2;
     int64_t cap = all_idle ? 10000000 : all_running() ? 4000000 : 1000000;

@@ -45,9 +45,9 @@ void schedtrace(int64_t now) {
   }
   size_t n = format(b, sizeof b,
                     "SCHED %ldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d idlethreads=%d runqueue=%ld gs=%ld "
-                    "runnable=%ld running=%ld syscall=%ld waiting=%ld handoffs=%ld unannounced=%ld blocked=%ld polls=%ld [",
+                    "runnable=%ld running=%ld syscall=%ld waiting=%ld handoffs=%ld preempts=%ld unannounced=%ld blocked=%ld polls=%ld [",
                     (now - sched.start_time) / 1000000, sched.nprocs, sched.npidle.load(), sched.nm.load(), sched.nmspinning.load(),
-                    sched.nmidle.load(), sched.runqsize.load(), sched.ng.load(), runnable, running, insys, waiting, sched.handoffs.load(),
+                    sched.nmidle.load(), sched.runqsize.load(), sched.ng.load(), runnable, running, insys, waiting, sched.handoffs.load(), sched.preempts.load(),
                     sched.unannounced.load(), blocked_calls(), sched.polls.load());
   for (int i = 0; i < sched.nprocs && n < sizeof b - 32; i++) n += format(b + n, sizeof b - n, i ? " %u" : "%u", runq::length(sched.allp[i]));
   b[n < sizeof b - 2 ? n++ : n] = ']';

@@ -10,6 +10,12 @@ namespace gmp::arch {
 extern bool has_fsgsbase;
 void arch_init();
 
+// What a signal handler's frame says of the code that was interrupted.
+struct Interrupted { uintptr_t pc, sp; uint64_t sigmask; };
+Interrupted interrupted(const void* ucontext);
+// The handler returns on another kernel thread than it was entered on.
+void frame_moved(void* ucontext, uint64_t sigmask);
+
 inline long syscall6(long n, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0, long f = 0) {
   register long r10 asm("r10") = d;
   register long r8 asm("r8") = e;
