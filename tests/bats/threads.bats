@@ -22,6 +22,7 @@ setup() { need_build; }
 @test "thread: thread ids" { both thread thread_ids; }
 @test "thread: yield" { both thread yield; }
 @test "thread: yield lets others run" { both thread yield_lets_others_run; }
+@test "thread: allocators cache goes back" { both thread allocators_cache_goes_back; }
 
 @test "thread_attr: stack size" { both thread_attr stack_size; }
 @test "thread_attr: the low end of a stack is a page" { both thread_attr low_end_is_a_page; }

@@ -1,5 +1,6 @@
 // Threads: create, join in all its forms, detach, identity, names, bounds of the stack, numbers.
 #include "check.h"
+#include <malloc.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -307,4 +308,21 @@ CASE(yield_lets_others_run) {
   for (int i = 0; i < 100; i++) sched_yield();
   flag_for_spinner = 1;
   finish(t);
+}
+
+static void* fill_the_allocators_cache(void* argument) {
+  void* p[64 * 6];
+  for (int i = 0; i < 64 * 6; i++) memset(p[i] = malloc(24 + (size_t)(i % 64) * 16), i, 24);
+  for (int i = 0; i < 64 * 6; i++) free(p[i]);
+  return argument;
+}
+
+// What malloc keeps for a thread goes back when it ends: the heap is used by others.
+CASE(allocators_cache_goes_back) {
+  finish(start(nothing, NULL));
+  size_t before = mallinfo2().uordblks;
+  for (int i = 0; i < 20; i++) {
+    finish(start(fill_the_allocators_cache, NULL));
+    CHECK(mallinfo2().uordblks < before + 20000); // 200 KB were in that cache
+  }
 }
