@@ -39,6 +39,7 @@ bool cancel_pending() {
 
 // libc looks again, and does nothing in a thread that is ending already.
 void test_cancel() {
+  self()->handler_ran = self()->handler_no_restart = false;
   if (GMP_LIKELY(!cancel_pending())) return;
   self()->vfork_child = false; // left from within system()
   pthread_testcancel();

@@ -70,7 +70,8 @@ bool deadline_from(clockid_t clock, const timespec* abs, int64_t* out);
 // Relative timespec to deadline; saturates.
 bool deadline_in(const timespec* rel, int64_t* out);
 
-// Acts on a pending, enabled cancellation: does not return then. Cheap when nothing is pending.
+// Acts on a pending, enabled cancellation: does not return then. Cheap when nothing is pending. Forgets which handlers have run before: a
+// hook that may end with EINTR begins with it.
 void test_cancel();
 // After Wait::Interrupted: runs pending signal handlers, acts on cancellation if `cancellation_point`, and says what the hook does next.
 enum class After { Retry, Eintr };

@@ -53,7 +53,7 @@ void kick_sent(int sig);
 bool stray_kick(int sig, const siginfo_t* info); // on the receiving thread; takes the mark when it is no stray
 siginfo_t tkill_info(int sig);                   // as pthread_kill sends it
 // Takes one pending signal of `wanted`, the thread's own first, lowest number first. 0: none.
-int take_pending(uint64_t wanted, siginfo_t* info);
+int take_pending(uint64_t wanted, siginfo_t* info, uint64_t of_process = ~0ull);
 uint64_t pending_set(); // of the calling thread and the process, in user space
 
 // The same with another mask for the moment. Has a handler run?

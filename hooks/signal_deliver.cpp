@@ -69,7 +69,7 @@ uint64_t pending_set() {
   return g_pending.set.load(std::memory_order_acquire) | (getg() ? self()->sig_pending.load(std::memory_order_acquire) : 0);
 }
 
-int take_pending(uint64_t wanted, siginfo_t* info) {
+int take_pending(uint64_t wanted, siginfo_t* info, uint64_t of_process) {
   uint64_t have;
   if (getg()) {
     auto& own = self()->sig_pending;
@@ -80,12 +80,31 @@ int take_pending(uint64_t wanted, siginfo_t* info) {
       return sig;
     }
   }
-  while ((have = g_pending.set.load(std::memory_order_acquire) & wanted)) {
+  while ((have = g_pending.set.load(std::memory_order_acquire) & wanted & of_process)) {
     int sig = __builtin_ctzll(have) + 1;
     *info = g_pending.info[sig];
     if (g_pending.set.fetch_and(~sigbit(sig), std::memory_order_acq_rel) & sigbit(sig)) return sig;
   }
   return 0;
+}
+
+// The kernel has found some kernel thread for a signal to the process. As natively, main has it as long as it does not block it: it
+// may sit in a wait that the signal is to end. What counts CPU time belongs to whoever used it.
+static bool belongs_to_main(int sig, const siginfo_t* info) {
+  G *g = getg(), *m = main_g();
+  if (!g || g == m || info->si_code == SI_TKILL || info->si_code == SI_TIMER) return false;
+  if (sigbit(sig) & (sigbit(SIGPROF) | sigbit(SIGVTALRM) | sigbit(SIGXCPU))) return false;
+  return alive(m) && !(get_sigmask(m) & sigbit(sig));
+}
+
+// In a G, inside a hook or not: nobody can tell. A hook that is in the middle of a call ends its next wait, as the kernel would have ended
+// the call; the next hook begins by forgetting it (test_cancel).
+static void handler_has_run(int flags) {
+  if (!getg()) return;
+  Thread* t = self();
+  t->handler_ran = true;
+  if (!(flags & SA_RESTART)) t->handler_no_restart = true;
+  end_next_wait();
 }
 
 void trampoline(int sig, siginfo_t* info, void* context) {
@@ -109,8 +128,15 @@ void trampoline(int sig, siginfo_t* info, void* context) {
     }
     if (stray_kick(sig, info)) return;
   }
+  if (!fault && belongs_to_main(sig, info)) {
+    g_pending.info[sig] = *info;
+    g_pending.set.fetch_or(sigbit(sig), std::memory_order_release);
+    signal_pass_on();
+    return;
+  }
   stack_t before = kernel_altstack();
   call(sig, info, context);
+  handler_has_run(g_disposition[sig].flags.load(std::memory_order_relaxed));
   // The handler may have waited and come back on another M: sigreturn must leave that one's alternate stack alone.
   stack_t now = kernel_altstack();
   if (now.ss_sp != before.ss_sp) static_cast<ucontext_t*>(context)->uc_stack = now;
@@ -120,9 +146,12 @@ void run_pending_signals() {
   G* g = getg();
   uint64_t blocked = g ? get_sigmask(g) : 0;
   siginfo_t info;
+  uint64_t mains = 0;
+  if (G* m = main_g(); g && g != m && alive(m)) mains = ~get_sigmask(m);
+  if (GMP_UNLIKELY(g_pending.set.load(std::memory_order_acquire) & mains)) signal_pass_on();
   for (;;) {
     const bool own = g && (self()->sig_pending.load(std::memory_order_acquire) & ~blocked);
-    const int sig = take_pending(~blocked, &info);
+    const int sig = take_pending(~blocked, &info, ~mains);
     if (!sig) break;
     Disposition& d = g_disposition[sig];
     // Marked while it was blocked, and nobody handles it: what the kernel would do now. (A one-shot handler is gone from the kernel
@@ -140,9 +169,7 @@ void run_pending_signals() {
     memset(&context, 0, sizeof context);
     call(sig, &info, &context);
     if (g) set_sigmask(blocked);
-    Thread* t = self();
-    t->handler_ran = true;
-    if (!(flags & SA_RESTART)) t->handler_no_restart = true;
+    handler_has_run(flags);
   }
   if (GMP_UNLIKELY(cancel_async_pending())) test_cancel();
 }

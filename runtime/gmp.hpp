@@ -99,6 +99,7 @@ void spawn_abandon(G*);
 void free_g(G*);
 // The kernel thread that runs G now or sits in a system call for it; 0: none. A hint: it may be another's by the time it is used.
 int kernel_tid_of(const G*);
+bool alive(const G*);                    // has not ended yet
 // Number of Gs that exist (main included).
 long g_count();
 
@@ -168,7 +169,9 @@ Wait sleep_until(int64_t deadline);    // Timeout is the normal end
 // Ends target's present wait (any kind) with Interrupted, if it is in one, or its interruptible_sys(). False: it was not
 // waiting; its next wait or interruptible call ends at once.
 bool interrupt(G* target);
-// The same for an interruptible_sys() only: a parked G is left alone.
+// The calling G's next wait or interruptible call ends at once with Interrupted. For handlers of signals.
+void end_next_wait();
+// The same as interrupt() for an interruptible_sys() only: a parked G is left alone.
 void interrupt_call(G* target);
 
 // ---------------------------------------------------------------- descriptors
@@ -247,6 +250,8 @@ bool signal_context_ok();
 // From a signal handler when the above is false: has run_pending() called on a G soon (this G when it leaves the runtime, else the
 // main G, whose wait is interrupted). Async-signal-safe.
 void signal_defer();
+// Has a G that does not block what is pending run it, main if it can. Not from within the runtime.
+void signal_pass_on();
 // g runs its pending signals when it leaves the runtime next.
 void request_signals(G* g);
 extern void (*g_run_pending_signals)(); // set by hooks: delivers what is pending, on the G

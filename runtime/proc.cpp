@@ -208,6 +208,11 @@ int kernel_tid_of(const G* g) {
   return m && (s == GStatus::Running || s == GStatus::Syscall) ? m->tid : 0;
 }
 
+bool alive(const G* g) {
+  GStatus s = g->status.load(std::memory_order_relaxed);
+  return s != GStatus::Dead && s != GStatus::Idle;
+}
+
 uint64_t get_sigmask(const G* g) { return g->sigmask; }
 void set_sigmask_of(G* g, uint64_t mask) { g->sigmask = mask; }
 void set_sigmask(uint64_t mask) {

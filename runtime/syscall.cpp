@@ -231,6 +231,12 @@ static std::atomic<bool> g_sigwork;
 void signal_defer() {
   if (G* g = getg()) { // inside the runtime: on the way out
     g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst);
+    // It may have looked for interrupts already and be about to park, which is no way out. The wait is ended here: it is not parked yet,
+    // for we stand on its stack, so nobody else need make it runnable.
+    g->intr.store(1, std::memory_order_seq_cst);
+    bool must_ready;
+    claim(g, Wait::Interrupted, &must_ready);
+    GMP_ASSERT(!must_ready);
     return;
   }
   // On g0: its loop calls signal_forward() at once, unless it is just about to sleep.
@@ -243,10 +249,14 @@ void request_signals(G* g) { g->sigpend.fetch_or(attention::Signals, std::memory
 
 bool signal_waiting() { return g_sigwork.load(std::memory_order_relaxed); }
 
-// On g0, outside locks. The handler needs a G: main, as the kernel would choose. Its wait ends if it is in one; if it runs or
+// On g0 or in program code, outside locks. The handler needs a G: main, as the kernel would choose. Its wait ends if it is in one; if it runs or
 // sits in an announced call it sees sigpend when it leaves the runtime next, and its M is interrupted so that this is now.
 void signal_forward() {
   if (GMP_LIKELY(!g_sigwork.load(std::memory_order_relaxed)) || !g_sigwork.exchange(false)) return;
+  signal_pass_on();
+}
+
+void signal_pass_on() {
   const uint64_t pending = g_signals_pending ? g_signals_pending() : ~0ull;
   auto takes = [pending](G* g) {
     GStatus s = g->status.load(std::memory_order_relaxed);
