@@ -30,6 +30,7 @@ void process_in_child() {
   static constinit int done_in = 0; // a pid
   const int pid = int(sys(SYS_getpid));
   self()->forking = 0;
+  vfork_forget(self()); // forked by the child of a vfork
   if (done_in == pid) return;
   done_in = pid;
   reset_in_child();
@@ -68,10 +69,6 @@ GMP_HOOK pid_t _Fork() noexcept {
   if (p == 0 && !native()) process_in_child();
   return p;
 }
-
-// POSIX lets vfork be fork. A true one would let the child, which shares this memory, run hooks on the scheduler's tables.
-GMP_HOOK pid_t vfork() noexcept { return fork(); }
-GMP_ALIAS(__vfork, vfork);
 
 GMP_HOOK pid_t wait4(pid_t pid, int* status, int options, rusage* usage) noexcept {
   if (native()) return REAL(wait4)(pid, status, options, usage);

@@ -59,8 +59,18 @@ int exchange_action(int sig, const struct sigaction* act, struct sigaction* old)
 
 } // namespace
 
+// The child of a vfork has actions of its own, in the kernel, and this table is its parent's.
+static int action_of_vfork_child(int sig, const struct sigaction* act, struct sigaction* old) {
+  if (REAL(sigaction)(sig, act, old) != 0) return -1;
+  if (!old || old->sa_sigaction != trampoline) return 0;
+  old->sa_sigaction = g_disposition[sig].handler.load(std::memory_order_relaxed);
+  old->sa_flags = (old->sa_flags & ~kChanged) | (g_disposition[sig].flags.load(std::memory_order_relaxed) & kChanged);
+  return 0;
+}
+
 int set_action(int sig, const struct sigaction* act, struct sigaction* old) {
   if (native()) return REAL(sigaction)(sig, act, old);
+  if (GMP_UNLIKELY(self()->vfork_child)) return action_of_vfork_child(sig, act, old);
   if (sig <= 0 || sig > kSignals || libc_signal(sig)) return int(ret(-EINVAL));
   if (act && (sig == SIGKILL || sig == SIGSTOP)) return REAL(sigaction)(sig, act, old); // refuses
   if (mode() != Mode::Running || !act) return exchange_action(sig, act, old);

@@ -194,6 +194,7 @@ G* main_g() { return g_main.tp ? &g_main : nullptr; }
 G* g_of_handle(uintptr_t t) {
   if (!t || (t & 7) || !registered(t)) return nullptr;
   G* g = *tls_in(t, &t_g);
+  if (!g) g = t == g_main.tp ? &g_main : g_beside(t); // its TLS is lent to the child of a vfork
   return g && (g == &g_main || g == g_beside(t)) && g->tp == t ? g : nullptr;
 }
 void set_name(G* g, const char* name) {
