@@ -13,7 +13,6 @@
 #include <linux/futex.h>
 #include <linux/rseq.h>
 #include <link.h>
-#include <locale.h>
 #include <pthread.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -169,6 +168,8 @@ bool learn_overlay(char* tpl) {
 
 } // namespace
 
+void tls_reset_start(); // tls_reset.cpp
+
 bool tls_ready() { return tpl_ready.load(std::memory_order_acquire) == 2; }
 
 size_t shell_overhead() { return L.tls_below + align_up(L.psize, 64) + align_up(sizeof(G), 64) + L.tls_align + 128; }
@@ -201,6 +202,7 @@ bool tls_probe(const char** why) {
     return false;
   }
   L.tls_below = L.tls_size - align_up(L.psize, 64);
+  tls_reset_start();
   return true;
 }
 
@@ -368,49 +370,6 @@ void destroy_shell(G* g) {
   sys(SYS_munmap, g->map, g->map_len);
 }
 
-// Modules whose TLS is kept over the reuse of a shell: libc's (malloc cache, arena, ctype tables) and our own (hooks reset it).
-namespace {
-int reset_module(dl_phdr_info* info, size_t, void*) {
-  if (!info->dlpi_tls_modid || !info->dlpi_tls_data) return 0;
-  const ElfW(Phdr)* tls = nullptr;
-  for (int i = 0; i < info->dlpi_phnum; i++)
-    if (info->dlpi_phdr[i].p_type == PT_TLS) tls = &info->dlpi_phdr[i];
-  if (!tls) return 0;
-  char *d = static_cast<char*>(info->dlpi_tls_data), *e = d + tls->p_memsz;
-  auto holds = [&](const void* p) { return p >= d && p < e; };
-  if (holds(&errno) || holds(&t_g)) return 0;
-  // While another thread is in dlopen, dlpi_tls_data of the new module can be anything: ld.so lists it before it counts it, and reads this
-  // thread's table beyond its end. Blocks in the static area are where the layout puts them; the others are given back below.
-  const uintptr_t tp = arch::thread_pointer();
-  if (uintptr_t(d) < tp - L.tls_below || uintptr_t(e) > tp) return 0;
-  memcpy(d, reinterpret_cast<void*>(info->dlpi_addr + tls->p_vaddr), tls->p_filesz);
-  memset(d + tls->p_filesz, 0, tls->p_memsz - tls->p_filesz);
-  return 0;
-}
-} // namespace
-
-// ld.so's table of this thread's TLS blocks, by module (the ABI's dtv): [-1] holds its length, [0] its generation.
-struct Dtv {
-  void* block;
-  void* to_free; // null: static, or none yet
-};
-
-// Blocks that were made at first use go the way they go when a native thread ends; ld.so makes new ones at the next use.
-static void free_dynamic_blocks() {
-  auto* dtv = reinterpret_cast<Dtv*>(word(reinterpret_cast<char*>(arch::thread_pointer()), 8));
-  const size_t n = *reinterpret_cast<const size_t*>(&dtv[-1]);
-  for (size_t i = 1; i <= n; i++)
-    if (void* p = dtv[i].to_free) {
-      dtv[i] = {reinterpret_cast<void*>(-1l), nullptr}; // TLS_DTV_UNALLOCATED
-      free(p);
-    }
-}
-
-void tls_reset_for_reuse() {
-  free_dynamic_blocks();
-  dl_iterate_phdr(reset_module, nullptr);
-  if (uselocale(nullptr) != LC_GLOBAL_LOCALE) uselocale(LC_GLOBAL_LOCALE);
-  errno = 0;
-}
+size_t static_tls_below() { return L.tls_below; }
 
 } // namespace gmp
