@@ -11,13 +11,15 @@
 #include "hooks/fdtable.hpp"
 #include "hooks/process.hpp"
 
+GMP_OLD_LIBC(openpty, 2.2.5);
+
 using namespace gmp;
 
 // As libc has it, down to the device that /dev/null must be.
 static bool no_terminal() {
   int fd = open("/dev/null", O_RDWR);
   struct stat st;
-  if (fd < 0 || fstat(fd, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
+  if (fd < 0 || sys(SYS_fstat, fd, &st) != 0 || !S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3)) {
     int e = fd < 0 ? errno : ENODEV;
     if (fd >= 0) close(fd);
     errno = e;

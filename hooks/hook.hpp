@@ -14,7 +14,6 @@
 //  7. Cancellation points call test_cancel() where POSIX has them act, and after every Wait::Interrupted after_interrupt().
 #pragma once
 #include <cerrno>
-#include <dlfcn.h>
 #include <sys/syscall.h>
 #include "runtime/gmp.hpp"
 
@@ -26,13 +25,8 @@
 
 namespace gmp {
 
-// Once for each function, and out of the hooks' way: they are many.
-GMP_NOINLINE inline void* find_real(const char* name, const char* version) {
-  void* p = version ? dlvsym(RTLD_NEXT, name, version) : nullptr;
-  if (!p) p = dlsym(RTLD_NEXT, name);
-  if (!p) die("libc has no %s: unset LD_PRELOAD or use GMP_DISABLE=1", name);
-  return p;
-}
+// Once for each function (find_real.cpp). Ends the process when there is none.
+void* find_real(const char* name, const char* version);
 
 // A real libc function, found on first use by dlvsym/dlsym(RTLD_NEXT). `version` where dlsym may hand back an old one
 // (pthread_cond_*: "GLIBC_2.3.2"). Constant-initialised; races resolve to the same value.

@@ -8,7 +8,6 @@
 // bucket's lock, when the last one has left. So an unlocker that sees no PARKED owes no wake-up.
 #pragma once
 #include <pthread.h>
-#include <sys/single_threaded.h>
 #include "hooks/hook.hpp"
 #include "hooks/thread.hpp"
 
@@ -37,9 +36,12 @@ inline int mutex_self() {
   return GMP_LIKELY(t != 0) ? t : self_tid();
 }
 
+// libc's __libc_single_threaded, which is not in every libc that loads us; a no before the constructor has run.
+extern const char* g_single_threaded;
+
 // The one thread there is needs no locked instruction (glibc saves it too). The flag is false for good once a second thread of any
 // kind has been made.
-inline bool mutex_alone() { return __libc_single_threaded && mode() == Mode::Unstarted; }
+inline bool mutex_alone() { return *g_single_threaded && mode() == Mode::Unstarted; }
 
 // When a timed call gives up. The time is looked at only by who has to wait, as glibc does.
 struct Until {

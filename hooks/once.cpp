@@ -11,9 +11,6 @@ GMP_REAL(pthread_once);
 
 // pthread.h keeps them from C++ (C's pthread_cleanup_push is made of them).
 extern "C" {
-void __pthread_register_cancel(__pthread_unwind_buf_t*);
-void __pthread_unregister_cancel(__pthread_unwind_buf_t*);
-[[noreturn]] void __pthread_unwind_next(__pthread_unwind_buf_t*);
 int gmp_setjmp(__pthread_unwind_buf_t*, int) __asm__("__sigsetjmp") __attribute__((returns_twice));
 }
 

@@ -7,6 +7,7 @@
 namespace gmp {
 
 GMP_REAL(pthread_setattr_default_np);
+GMP_REAL(pthread_attr_getsigmask_np); // since 2.32
 
 static constexpr size_t kMinStack = 16384; // PTHREAD_STACK_MIN
 
@@ -54,7 +55,7 @@ static int read_given(const pthread_attr_t* attr, ThreadSpec* spec) {
   pthread_attr_getdetachstate(attr, &value);
   spec->detached = value == PTHREAD_CREATE_DETACHED;
   sigset_t mask;
-  if (pthread_attr_getsigmask_np(attr, &mask) == 0) {
+  if (REAL(pthread_attr_getsigmask_np)(attr, &mask) == 0) {
     spec->mask_set = true;
     memcpy(&spec->mask, &mask, sizeof spec->mask);
   }

@@ -7,10 +7,6 @@
 #include "hooks/thread.hpp"
 #include "hooks/thread_libc.hpp"
 
-// pthread.h declares them for C only.
-extern "C" void __pthread_register_cancel(__pthread_unwind_buf_t*);
-extern "C" void __pthread_unregister_cancel(__pthread_unwind_buf_t*);
-
 namespace gmp {
 
 GMP_REAL(pthread_exit);

@@ -7,7 +7,6 @@
 #include <sched.h>
 #include <sys/mman.h>
 #include <sys/select.h>
-#include <sys/single_threaded.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 #include "hooks/fdtable.hpp"
 #include "hooks/lowlock.hpp"
+#include "hooks/mutex.hpp"
 #include "hooks/start.hpp"
 #include "runtime/gmp.hpp"
 
@@ -170,7 +170,7 @@ bool detours_install(const char** why) {
   *why = "libc.so.6 was not found in memory";
   if (!find_libc(&text, &libc)) return false;
   *why = "another thread runs already";
-  if (!__libc_single_threaded) return false;
+  if (!*g_single_threaded) return false;
   Detour all[kMost];
   for (int i = 0, n = list(all); i < n; i++)
     if (!add(libc, text, all[i]) && g_config.verbose) say("no detour for %s", all[i].name);

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <ctime>
 #include "runtime/arch/x86_64/arch.hpp"
+#include "runtime/libc_versions.hpp"
 
 #define GMP_LIKELY(x) __builtin_expect(!!(x), 1)
 #define GMP_UNLIKELY(x) __builtin_expect(!!(x), 0)
