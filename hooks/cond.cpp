@@ -142,10 +142,14 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   if (GMP_LIKELY(unlocked)) {
     // Handlers run before the mutex is ours again, as they would natively, cancellation after (its cleanup handlers own the mutex).
     if (interrupted) after_interrupt(true, false);
-    if (token == kMutexHandedOver)
+    if (token == kMutexHandedOver) {
       e = mutex_acquired(m, kind);
-    else
-      e = GMP_LIKELY(kind == 0) ? mutex_acquire(m, nullptr) : mutex_lock_any(m, nullptr);
+    } else if (GMP_LIKELY(kind == 0)) {
+      mutex_acquire(m, nullptr);
+      mutex_note_owner(m, self()->tid);
+    } else {
+      e = mutex_lock_any(m, nullptr);
+    }
   } else if (interrupted) {
     after_interrupt(true, false); // before it could sleep
   }

@@ -74,15 +74,23 @@ GMP_NOINLINE void mutex_release_slow(pthread_mutex_t* m) {
   if (!(word.load(std::memory_order_relaxed) & kMutexLocked)) return; // not locked at all: nothing happens, as natively
   // LOCKED and PARKED: nobody else changes the word now, so a store will do. It is the last touch of the mutex: the next owner
   // may destroy it.
-  wake_one(mutex_key(m), [word](Unpark u) -> uintptr_t {
+  wake_one(mutex_key(m), [word, m](Unpark u) -> uintptr_t {
     int parked = u.more ? kMutexParked : 0;
     if (u.woke && u.fair) {
+      // The next owner may wait long for its turn to run, and say so only then; we may wait for it meanwhile, which must not look like a circle.
+      if (!(mutex_kind(m) & kMutexRobust)) mutex_note_owner(m, 0);
       word.store(kMutexLocked | parked, std::memory_order_relaxed);
       return kMutexHandedOver;
     }
     word.store(parked, std::memory_order_release);
     return 0;
   });
+}
+
+GMP_NOINLINE static int lock_slow(pthread_mutex_t* m) {
+  mutex_acquire_slow(m, nullptr);
+  mutex_note_owner(m, self()->tid);
+  return 0;
 }
 
 } // namespace gmp
@@ -92,7 +100,14 @@ using namespace gmp;
 // The common kind in the common mode first; then the one thread that needs no locked instruction (mutex_alone); all else is typed.
 GMP_HOOK int pthread_mutex_lock(pthread_mutex_t* m) {
   if (GMP_LIKELY(mutex_kind(m) == 0)) {
-    if (GMP_LIKELY(mode() == Mode::Running)) return mutex_acquire(m, nullptr);
+    if (GMP_LIKELY(mode() == Mode::Running)) {
+      const int tid = self()->tid; // now: after the locked instruction it would be waited for
+      int w = 0;
+      if (GMP_UNLIKELY(!mutex_word(m).compare_exchange_strong(w, kMutexLocked, std::memory_order_acquire, std::memory_order_relaxed)))
+        return lock_slow(m);
+      mutex_note_owner(m, tid);
+      return 0;
+    }
     if (mutex_alone() && m->__data.__lock == 0) {
       m->__data.__lock = kMutexLocked;
       return 0;
@@ -116,7 +131,11 @@ GMP_HOOK int pthread_mutex_unlock(pthread_mutex_t* m) {
 }
 
 GMP_HOOK int pthread_mutex_trylock(pthread_mutex_t* m) {
-  if (GMP_LIKELY(mutex_kind(m) == 0 && mode() == Mode::Running)) return mutex_try_word(m) ? 0 : EBUSY;
+  if (GMP_LIKELY(mutex_kind(m) == 0 && mode() == Mode::Running)) {
+    if (!mutex_try_word(m)) return EBUSY;
+    mutex_note_owner(m, self()->tid);
+    return 0;
+  }
   return mutex_trylock_any(m);
 }
 

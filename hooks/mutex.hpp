@@ -49,6 +49,10 @@ struct Until {
   const timespec* abs;
 };
 
+// A plain mutex's holder, for debuggers and dumps alone, and only while it is locked: nobody takes it back. (No __owner on the fast paths
+// before the first thread is made.)
+inline void mutex_note_owner(pthread_mutex_t* m, int tid) { __atomic_store_n(&m->__data.__owner, tid, __ATOMIC_RELAXED); }
+
 // The bare word, without owner. The timed one gives 0, ETIMEDOUT or EINVAL; the others cannot fail.
 inline bool mutex_try_word(pthread_mutex_t* m) {
   auto word = mutex_word(m);

@@ -70,7 +70,10 @@ GMP_NOINLINE int lock_owned(pthread_mutex_t* m, int kind, Take take, const Until
 } // namespace
 
 int mutex_acquired(pthread_mutex_t* m, int kind) {
-  if (plain(kind)) return 0;
+  if (plain(kind)) {
+    mutex_note_owner(m, self()->tid);
+    return 0;
+  }
   if (kind & kMutexRobust) return robust_acquired(m);
   __atomic_store_n(&m->__data.__owner, mutex_self(), __ATOMIC_RELAXED);
   m->__data.__count = 1;
@@ -103,7 +106,11 @@ GMP_NOINLINE int mutex_lock_any(pthread_mutex_t* m, const Until* u) {
     m->__data.__count = 1;
     return 0;
   }
-  if (plain(kind)) return mutex_acquire(m, u);
+  if (plain(kind)) {
+    int e = mutex_acquire(m, u);
+    if (!e) mutex_note_owner(m, self()->tid);
+    return e;
+  }
   if (kind & kMutexShared) return shared_lock(m, u);
   return lock_owned(m, kind, Take::Wait, u);
 }
@@ -111,7 +118,11 @@ GMP_NOINLINE int mutex_lock_any(pthread_mutex_t* m, const Until* u) {
 int mutex_trylock_any(pthread_mutex_t* m) {
   if (native()) return REAL(pthread_mutex_trylock)(m);
   int kind = mutex_kind(m);
-  if (plain(kind)) return mutex_try_word(m) ? 0 : EBUSY;
+  if (plain(kind)) {
+    if (!mutex_try_word(m)) return EBUSY;
+    mutex_note_owner(m, self()->tid);
+    return 0;
+  }
   if (kind & kMutexShared) return REAL(pthread_mutex_trylock)(m);
   return lock_owned(m, kind, Take::Try, nullptr);
 }
