@@ -40,6 +40,8 @@ void trampoline(int sig, siginfo_t* info, void* context);
 int set_action(int sig, const struct sigaction* act, struct sigaction* old);
 // The kernel's view: SIG_DFL, SIG_IGN or our trampoline.
 void* kernel_handler(int sig);
+bool dump_signal_is(int sig);      // taken for dumps: to the program it is SIG_DFL
+void dump_signal_give_up(int sig); // and now it is
 
 // Runs what is pending for the calling G and not blocked by its mask. Outside the runtime, no locks held; may unwind.
 void run_pending_signals();

@@ -1,4 +1,5 @@
 // What the program set by sigaction and its older relatives.
+#include <cstring>
 #include "hooks/signal.hpp"
 
 namespace gmp {
@@ -73,6 +74,10 @@ int set_action(int sig, const struct sigaction* act, struct sigaction* old) {
   if (GMP_UNLIKELY(self()->vfork_child)) return action_of_vfork_child(sig, act, old);
   if (sig <= 0 || sig > kSignals || libc_signal(sig)) return int(ret(-EINVAL));
   if (act && (sig == SIGKILL || sig == SIGSTOP)) return REAL(sigaction)(sig, act, old); // refuses
+  if (GMP_UNLIKELY(sig == g_config.dumpsig) && dump_signal_is(sig)) {
+    if (act) dump_signal_give_up(sig);
+    else return old ? memset(old, 0, sizeof *old), 0 : 0;
+  }
   if (mode() != Mode::Running || !act) return exchange_action(sig, act, old);
   uint64_t mask = lock_actions();
   int r = exchange_action(sig, act, old);

@@ -87,6 +87,11 @@ bool debug_pair(Text key, Text value, Config& c) {
   if (key.is("detours")) return flag(value, &c.detours);
   if (key.is("preempt")) return flag(value, &c.preempt);
   if (key.is("maxms")) return number_in(value, 1, kMostMs, &n) && (c.max_ms = int(n), true);
+  if (key.is("dumpsig")) return number_in(value, 1, 64, &n) && n != 9 && n != 19 && n != 32 && n != 33 && (c.dumpsig = int(n), true);
+  if (key.is("deadlock")) {
+    c.deadlock = value.is("abort") ? Config::Deadlock::Abort : Config::Deadlock::Report;
+    return value.is("report") || value.is("abort");
+  }
   return false;
 }
 
@@ -128,7 +133,8 @@ Settings read_settings(char** envp, Config& config) {
     } else if (const char* v = value_of(entry, "GMP_DEBUG"); v && *v) {
       if (!debug(v, config))
         return bad("GMP_DEBUG", v,
-                   "must be key=value,... of schedtrace=MS scheddetail=0|1 blocktrace=0|1|2 chaos=SEED verbose=0|1 detours=0|1 preempt=0|1 maxms=N");
+                   "must be key=value,... of schedtrace=MS scheddetail=0|1 blocktrace=0|1|2 chaos=SEED verbose=0|1 detours=0|1 preempt=0|1 maxms=N "
+                   "dumpsig=N deadlock=report|abort");
     } else if (const char* v = value_of(entry, "GMP_DISABLE"); v && *v) {
       if (!flag(whole(v), &disabled)) return bad("GMP_DISABLE", v, "must be 0 or 1");
     }

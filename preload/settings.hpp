@@ -2,7 +2,7 @@
 //   GMP_MAXPROCS=N        number of Ps
 //   GMP_STACK=BYTES       cap on stack sizes, with K, M or G after it
 //   GMP_DEBUG=key=value,...  schedtrace=MS scheddetail=0|1 blocktrace=0|1|2 chaos=SEED verbose=0|1 detours=0|1 preempt=0|1
-//                         maxms=N
+//                         maxms=N dumpsig=N deadlock=report|abort
 //   GMP_DISABLE=1         run natively
 #pragma once
 #include "runtime/gmp.hpp"

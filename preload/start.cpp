@@ -4,6 +4,7 @@
 #include <dlfcn.h>
 #include "hooks/start.hpp"
 #include "preload/detour.hpp"
+#include "preload/dump.hpp"
 #include "preload/settings.hpp"
 #include "preload/standaside.hpp"
 
@@ -46,6 +47,7 @@ __attribute__((constructor(101))) void start_up(int, char**, char** envp) {
   g_process_begins = begins;
   g_process_stays_native = detours_remove;
   hooks_start();
+  dump_start_up();
 }
 
 // Ordered behind the program's own ends: libraries end in reverse order.

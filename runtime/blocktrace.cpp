@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/syscall.h>
+#include "runtime/callnames.hpp"
 #include "runtime/sched.hpp"
 #include "runtime/traceback.hpp"
 
@@ -17,30 +18,11 @@ struct Row {
 };
 constinit Row g_rows[kRows]{};
 
-struct Name {
-  short number;
-  const char* name;
-};
-// Those that can block; the rest go by number.
-#define N(x) {SYS_##x, #x}
-constexpr Name kNames[] = {
-  N(read), N(write), N(readv), N(writev), N(pread64), N(pwrite64), N(preadv), N(pwritev), N(preadv2), N(pwritev2), N(openat), N(close),
-  N(fsync), N(fdatasync), N(sync), N(syncfs), N(msync), N(sync_file_range), N(fallocate), N(ftruncate), N(getdents64), N(newfstatat), N(statx),
-  N(unlinkat), N(renameat2), N(flock), N(fcntl), N(ioctl), N(futex), N(ppoll), N(pselect6), N(epoll_pwait), N(epoll_pwait2), N(nanosleep),
-  N(clock_nanosleep), N(accept4), N(accept), N(connect), N(sendto), N(recvfrom), N(sendmsg), N(recvmsg), N(sendmmsg), N(recvmmsg), N(sendfile),
-  N(splice), N(tee), N(vmsplice), N(copy_file_range), N(wait4), N(waitid), N(rt_sigtimedwait), N(rt_sigsuspend), N(msgsnd), N(msgrcv),
-  N(semtimedop), N(mq_timedsend), N(mq_timedreceive), N(io_getevents), N(io_uring_enter), N(mmap), N(munmap), N(mprotect), N(mremap), N(madvise),
-  N(brk), N(mlock), N(mlockall), N(getrandom), N(clone), N(clone3), N(execve), N(sched_yield), N(membarrier), N(userfaultfd), N(process_vm_readv),
-#ifdef SYS_poll // not on newer architectures
-  N(poll), N(select), N(epoll_wait), N(open), N(pause), N(unlink), N(rename), N(stat), N(lstat), N(semop),
-#endif
-};
-#undef N
 
 const char* name_of(int row) {
   if (row == kFault) return "page fault";
   if (row == kComputing) return "computing";
-  for (const Name& n : kNames)
+  for (const CallName& n : kCallNames)
     if (n.number == row) return n.name;
   return nullptr;
 }
@@ -133,6 +115,7 @@ void show(const Seen& s) {
 }
 
 void* tracer_main(void*) {
+  own_thread();
   traceback_load();
   for (;;) {
     futex_wait(&g_seen.full, 0);

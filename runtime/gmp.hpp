@@ -38,6 +38,8 @@ struct Config {
   bool verbose = false;      // GMP_DEBUG=verbose=1: say why the library stands aside, warn once about fallbacks
   bool preempt = true;       // GMP_DEBUG=preempt=0: no signals to threads that compute; they are robbed of their P instead
   bool detours = true;       // GMP_DEBUG=detours=0: libc's inside calls are left alone
+  int dumpsig = 0;           // GMP_DEBUG=dumpsig=N: this signal prints every G
+  enum class Deadlock { Off, Report, Abort } deadlock = Deadlock::Off; // GMP_DEBUG=deadlock=report|abort: when all Gs sleep for ever
   int max_ms = 10000;        // most kernel threads
 };
 extern Config g_config; // written by preload before start(), read-only afterwards
@@ -53,6 +55,12 @@ bool start();
 // In the child of fork, before anything else: forgets every other G and M and all waits; the mode is Unstarted again and
 // the caller is an ordinary thread (getg() null) that a later start() adopts.
 void reset_in_child();
+
+// Set by preload (may be null): after the scheduler has been built; when all Gs sleep for ever (by sysmon; only with Config::deadlock).
+extern void (*g_scheduler_started)();
+extern void (*g_all_asleep)();
+// A kernel thread of the library's own, for as long as the process lives, says so: it is no sign of life of the program's.
+void own_thread();
 
 // ---------------------------------------------------------------- identity
 // constinit: without it each access asks whether the variable has an initialiser somewhere

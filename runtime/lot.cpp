@@ -21,6 +21,8 @@ struct Waiter {
   std::atomic<uint32_t> foreign;    // 0 waiting, 1 woken (g is null)
 };
 
+static_assert(offsetof(Waiter, key) == kWaiterKey);
+
 struct Bucket {
   RtMutex lock;
   Waiter *head, *tail;

@@ -142,6 +142,7 @@ static M* spares() {
 }
 
 void template_loop() {
+  own_thread();
   bool refused = false;
   for (;;) {
     uint32_t seen = sched.template_word.load(std::memory_order_acquire); // before the look into the queue

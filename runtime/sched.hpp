@@ -37,6 +37,7 @@ struct Sched {
   // sysmon
   std::atomic<bool> sysmon_deep; // sleeps until somebody leaves idleness
   Note sysmon_note;
+  std::atomic<int> helpers; // kernel threads of ours that are no Ms
   uint64_t cycles_per_ms;
   int64_t start_time;
   // template thread's inbox: Ms to be started
@@ -121,6 +122,7 @@ G* g_beside(uintptr_t tcb);
 void register_tcb(uintptr_t tcb, bool on);
 void set_tcb_tid(uintptr_t tcb, int tid);
 int tcb_tid(uintptr_t tcb);
+size_t tcb_tid_offset();
 
 // ---- reap.cpp
 bool reap_wanted();
@@ -154,6 +156,9 @@ inline bool claim_and_ready(G* g, Wait reason) {
 bool begin_wait(G* g);                    // publishes Waiting; false: an interrupt is pending, nothing was published
 Wait park(G* g, WaitReason, const void* what); // after begin_wait and queueing
 void cancel_wait(G* g);                   // begin_wait but nothing was queued
+
+// ---- lot.cpp
+inline constexpr size_t kWaiterKey = 16; // where a waiter's record has its key, for dumps
 
 // ---- timer.cpp
 void timer_add(G* g, int64_t when);       // in the heap of the caller's P
@@ -195,6 +200,8 @@ void preempt_signalled(void* context);    // in the handler of the stop signal: 
 bool is_preempt_signal(const void* info);
 void preempt_point(G*, uint8_t why);      // leaving the runtime
 void preempt_forget(M*);                  // m's kernel thread is about to end
+// ---- deadlock.cpp
+bool all_asleep();                        // sysmon only
 
 // ---- sysmon.cpp, trace.cpp
 void sysmon_start();

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <sys/syscall.h>
 #include "runtime/blocktrace.hpp"
+#include "runtime/record.hpp"
 #include "runtime/sched.hpp"
 
 namespace gmp {
@@ -13,6 +14,9 @@ std::atomic<Mode> g_mode{Mode::Unstarted};
 Config g_config;
 constinit G g_main{};
 bool g_no_membarrier;
+void (*g_scheduler_started)();
+
+void own_thread() { sched.helpers.fetch_add(1); }
 
 void tcb_unregister_rseq(uintptr_t tcb);
 void lot_forget_all();
@@ -138,6 +142,7 @@ static bool build(const char** why) {
   m0->curg = g;
   acquirep(m0, sched.allp[0]);
   sched.ng.store(1);
+  record_started();
   register_tcb(g->tp, true);
   tcb_unregister_rseq(g->tp);
   t_g = g;
@@ -162,6 +167,7 @@ bool start() {
   }
   g_mode.store(Mode::Running, std::memory_order_release);
   sysmon_start();
+  if (g_scheduler_started) g_scheduler_started();
   want_spare(); // making one may need a lock of the program's malloc, and its holder another M
   return true;
 }

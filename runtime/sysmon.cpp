@@ -155,6 +155,7 @@ static bool all_running() {
 }
 
 static void* sysmon_main(void*) {
+  own_thread();
   int64_t delay = 20000, idle_since = 0, traced = nanotime(), robbed_at = 0;
   int quiet = 0;
   for (;;) {
@@ -169,7 +170,8 @@ static void* sysmon_main(void*) {
         sched.sysmon_deep.store(true);
         std::atomic_thread_fence(std::memory_order_seq_cst);
         if (sched.npidle.load() == sched.nprocs) {
-          int64_t nap = g_config.schedtrace_ms ? int64_t(g_config.schedtrace_ms) * 1000000 : 3600000000000;
+          if (g_all_asleep && all_asleep()) g_all_asleep();
+          int64_t nap = g_all_asleep ? 250000000 : g_config.schedtrace_ms ? int64_t(g_config.schedtrace_ms) * 1000000 : 3600000000000;
           sched.sysmon_note.sleep_for(nap);
         }
         sched.sysmon_deep.store(false);

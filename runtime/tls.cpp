@@ -300,6 +300,7 @@ void tls_forget() {
 }
 
 void set_tcb_tid(uintptr_t tcb, int tid) { *reinterpret_cast<int*>(tcb + L.tid_off) = tid; }
+size_t tcb_tid_offset() { return L.tid_off; }
 int tcb_tid(uintptr_t tcb) { return *reinterpret_cast<int*>(tcb + L.tid_off); }
 void tcb_unregister_rseq(uintptr_t tcb) {
   if (!L.rseq_size) return;

@@ -26,6 +26,20 @@ bool is_code(uintptr_t a) {
   return dladdr(reinterpret_cast<void*>(a), &i) != 0;
 }
 
+// pcs[0] is there.
+size_t walk(unw_context_t& context, uintptr_t* pcs, size_t max) {
+  unw_cursor_t cursor;
+  if (f_init(&cursor, &context, UNW_INIT_SIGNAL_FRAME) != 0) return 1;
+  size_t n = 1;
+  while (n < max && f_step(&cursor) > 0) {
+    unw_word_t ip = 0;
+    f_get_reg(&cursor, UNW_REG_IP, &ip);
+    if (ip == 0) break;
+    pcs[n++] = ip - 1; // the call, not what comes after it
+  }
+  return n;
+}
+
 } // namespace
 
 bool traceback_load() {
@@ -55,16 +69,19 @@ size_t traceback(uintptr_t pc, uintptr_t sp, uintptr_t stack_hi, uintptr_t* pcs,
   context.uc_mcontext.gregs[REG_RIP] = greg_t(pc);
   context.uc_mcontext.gregs[REG_RSP] = greg_t(sp);
   context.uc_mcontext.gregs[REG_RBP] = greg_t(fp);
-  unw_cursor_t cursor;
-  if (f_init(&cursor, &context, UNW_INIT_SIGNAL_FRAME) != 0) return 1;
-  size_t n = 1;
-  while (n < max && f_step(&cursor) > 0) {
-    unw_word_t ip = 0;
-    f_get_reg(&cursor, UNW_REG_IP, &ip);
-    if (ip == 0) break;
-    pcs[n++] = ip - 1; // the call, not what comes after it
-  }
-  return n;
+  return walk(context, pcs, max);
+}
+
+size_t traceback_context(const void* ctx, uintptr_t* pcs, size_t max) {
+  auto at = [ctx](int offset) { return greg_t(*reinterpret_cast<const uintptr_t*>(static_cast<const char*>(ctx) + offset)); };
+  namespace saved = arch::context;
+  pcs[0] = uintptr_t(at(saved::rip));
+  if (!f_init) return 1;
+  unw_context_t context{};
+  auto& r = context.uc_mcontext.gregs;
+  r[REG_RIP] = at(saved::rip), r[REG_RBX] = at(saved::rbx), r[REG_RBP] = at(saved::rbp), r[REG_RSP] = greg_t(ctx) + saved::size;
+  r[REG_R12] = at(saved::r12), r[REG_R13] = at(saved::r13), r[REG_R14] = at(saved::r14), r[REG_R15] = at(saved::r15);
+  return walk(context, pcs, max);
 }
 
 const char* symbolize(uintptr_t pc, char* b, size_t size) {

@@ -1,3 +1,4 @@
+#include "dump.hpp"
 #include "env.hpp"
 #include "fail.hpp"
 #include "options.hpp"
@@ -14,6 +15,7 @@ namespace {
 int act(Request request) {
   if (auto* wanted = std::get_if<RunCommand>(&request)) run(wanted->settings, wanted->command);
   if (auto* wanted = std::get_if<CompareOptions>(&request)) return compare(*wanted);
+  if (auto* wanted = std::get_if<DumpOptions>(&request)) return dump(*wanted);
   if (auto* wanted = std::get_if<EnvCommand>(&request)) return print_env(wanted->lib);
   return 0;
 }

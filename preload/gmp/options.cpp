@@ -38,6 +38,17 @@ SIGTERM. User and system time are then the server's while the client ran. {port}
 Exit status: 0 if exit status and output agree, 1 if they differ or a run failed, 2 for a bad option, 126 or 127 if CMD
 can't be executed.)";
 
+const char* const kDumpExamples = R"(
+Examples:
+  gmp dump $(pidof server)
+  gmp dump --stacks 0 --filter 'mutex' 4711
+  gmp dump --each --frames 8 4711
+Threads that wait with one stack for things of one kind are shown once, with their number. A circle of threads that wait for
+each other for ever (mutexes, rwlocks held for writing, joins) is named first, as a deadlock. The times say for how long a
+thread has waited. Nothing is stopped, but a thread that computes, for some microseconds to get its registers; the picture of
+a process that goes on working is no snapshot of one moment. Who may debug a process may dump it.
+Exit status: 0, or 127 if there is no such process (any more), 126 if it can't be read or has no threads of the library.)";
+
 // CLI11 does not know that a prefix command takes a command.
 class WithCommand : public CLI::Formatter {
 public:
@@ -106,6 +117,16 @@ Request read_command_line(int argc, char** argv) {
       ->type_name("S");
   compare_app->add_flag("--same-output", compare.same_output, "With --load: the server's outputs must be the same");
 
+  DumpOptions dump;
+  auto* dump_app = app.add_subcommand("dump", "Print every thread of a process that runs under the library: state, wait, stack");
+  dump_app->footer(kDumpExamples);
+  dump_app->add_option("PID", dump.pid, "The process")->required()->check(CLI::PositiveNumber);
+  dump_app->add_option("--stacks", dump.stacks, "Most different stacks to show; 0: none are taken (100)")
+      ->type_name("N")->check(CLI::NonNegativeNumber);
+  dump_app->add_option("--frames", dump.frames, "Most frames of a stack (32)")->type_name("N")->check(CLI::PositiveNumber);
+  dump_app->add_option("--filter", dump.filter, "Only threads with this in name, state, wait or stack")->type_name("REGEX");
+  dump_app->add_flag("--each", dump.each, "Every thread by itself, by number, instead of those with one stack together");
+
   EnvCommand env;
   auto* env_app = app.add_subcommand("env", "Print what this machine offers to the library, for bug reports");
   env_app->add_option("--lib", env.lib, "The library")->type_name("PATH");
@@ -120,13 +141,14 @@ Request read_command_line(int argc, char** argv) {
     app.exit(success); // prints help or version
     return Done{};
   } catch (const CLI::ParseError& error) {
-    std::string first = argc > 1 ? error.what() : "no command given: run, compare or env (see gmp --help)";
+    std::string first = argc > 1 ? error.what() : "no command given: run, compare, dump or env (see gmp --help)";
     throw Failure(kUsage, first.substr(0, first.find('\n')));
   }
   if (run_app->parsed()) {
     run.command = words(ours, argc, argv, *run_app);
     return run;
   }
+  if (dump_app->parsed()) return dump;
   if (compare_app->parsed()) {
     compare.command = words(ours, argc, argv, *compare_app);
     return compare;

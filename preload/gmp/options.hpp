@@ -1,6 +1,7 @@
-// The command line, into one of the three things that gmp does.
+// The command line, into one of the four things that gmp does.
 #pragma once
 #include "compare.hpp"
+#include "dump.hpp"
 #include <variant>
 
 namespace gmpcmd {
@@ -13,7 +14,7 @@ struct EnvCommand {
   std::string lib;
 };
 struct Done {}; // help or version: printed already
-using Request = std::variant<Done, RunCommand, CompareOptions, EnvCommand>;
+using Request = std::variant<Done, RunCommand, CompareOptions, DumpOptions, EnvCommand>;
 
 // Throws Failure (2) with one line for what can't be understood.
 Request read_command_line(int argc, char** argv);

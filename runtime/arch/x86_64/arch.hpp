@@ -63,6 +63,11 @@ inline uint64_t cycles() {
   return (uint64_t(hi) << 32) | lo;
 }
 
+// What jump_fcontext leaves on a stack: offsets from the saved context, for dumps and debuggers.
+namespace context {
+inline constexpr int r12 = 0x08, r13 = 0x10, r14 = 0x18, r15 = 0x20, rbx = 0x28, rbp = 0x30, rip = 0x38, size = 0x40;
+}
+
 // Code that goes to `to` from wherever it is put, and changes no register that a call hands over or keeps.
 inline constexpr unsigned kJumpSize = 14; // jmp *0(%rip), and the address
 inline void make_jump(char* code, void* to) {
