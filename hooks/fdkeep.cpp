@@ -1,4 +1,5 @@
 #include "hooks/fdkeep.hpp"
+#include <initializer_list>
 #include <fcntl.h>
 
 namespace gmp {

@@ -3,6 +3,7 @@
 // The child of a fork from a G has that G's stack and TCB and one kernel thread. It forgets the scheduler (reset_in_child) and is an ordinary thread of a
 // process that has not made any other yet: its first pthread_create starts a scheduler anew.
 #include <cstdio>
+#include <cstdlib>
 #include <spawn.h>
 #include <sys/resource.h>
 #include <sys/wait.h>

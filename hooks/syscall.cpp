@@ -1,5 +1,6 @@
 // syscall(): system calls by number. Most go straight to the kernel. Those that may block give the P away meanwhile, and a few mean
 // something else in a G: private futexes, the thread's id, closing a descriptor.
+#include <initializer_list>
 #include "hooks/fdtable.hpp"
 #include "hooks/futex.hpp"
 #include "hooks/process.hpp"

@@ -62,6 +62,7 @@ GMP_ANNOUNCED(int, logout, (const char* line), (line), noexcept)
 GMP_ANNOUNCED(void, logwtmp, (const char* line, const char* name, const char* host), (line, name, host), noexcept)
 GMP_ANNOUNCED(char*, getlogin, (), ())
 GMP_ANNOUNCED(int, getlogin_r, (char* b, size_t n), (b, n))
+extern "C" char* cuserid(char*); // no longer declared since 2.40
 GMP_ANNOUNCED(char*, cuserid, (char* b), (b))
 extern "C" int __getlogin_r_chk(char*, size_t, size_t);
 GMP_ANNOUNCED(int, __getlogin_r_chk, (char* b, size_t n, size_t room), (b, n, room))

@@ -5,6 +5,7 @@
 // wakes one waiter that will consume (and who, having succeeded, passes the baton: two arrivals may share an edge) and all
 // that only look (poll, select). Interest in EPOLLOUT is added when first wanted: unix sockets would report one
 // for every message the peer reads.
+#include <initializer_list>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>

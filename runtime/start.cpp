@@ -1,4 +1,5 @@
 // From a single-threaded program to a GMP process, and back in fork's child.
+#include <initializer_list>
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <new>

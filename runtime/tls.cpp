@@ -14,6 +14,7 @@
 #include <linux/rseq.h>
 #include <link.h>
 #include <pthread.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include "runtime/sched.hpp"
@@ -132,11 +133,14 @@ void put_image(char* tcb, char* block, size_t block_size, size_t guard) {
   n->next = n->prev = n;
 }
 
+// What the kernel writes to: it registers 32 bytes at least, of which libc may tell that only the first 20 mean anything.
+size_t rseq_bytes() { return L.rseq_size < 32 ? 32 : L.rseq_size; }
+
 // An rseq area that no kernel thread has registered: readers fall back to getcpu.
 void unregister_rseq_area(char* tcb) {
   if (!L.rseq_size) return;
   char* a = tcb + L.rseq_off;
-  memset(a, 0, L.rseq_size < 32 ? 32 : L.rseq_size);
+  memset(a, 0, rseq_bytes());
   reinterpret_cast<struct rseq*>(a)->cpu_id = uint32_t(-2); // RSEQ_CPU_ID_REGISTRATION_FAILED
 }
 
@@ -156,7 +160,7 @@ bool learn_overlay(char* tpl) {
   uintptr_t t = uintptr_t(tpl);
   for (size_t o = 8; o <= L.tls_below; o += 8) {
     uintptr_t v = word(tpl, -ptrdiff_t(o)), f = word(tcb, -ptrdiff_t(o));
-    if (L.rseq_size && ptrdiff_t(-o) >= L.rseq_off && ptrdiff_t(-o) < L.rseq_off + ptrdiff_t(L.rseq_size)) continue;
+    if (L.rseq_size && ptrdiff_t(-o) >= L.rseq_off && ptrdiff_t(-o) < L.rseq_off + ptrdiff_t(rseq_bytes())) continue;
     bool inside = v >= t - L.tls_below && v < t + L.psize;
     uintptr_t expect = inside ? v - t + uintptr_t(tcb) : v;
     if (expect == f) continue;
@@ -305,7 +309,10 @@ int tcb_tid(uintptr_t tcb) { return *reinterpret_cast<int*>(tcb + L.tid_off); }
 void tcb_unregister_rseq(uintptr_t tcb) {
   if (!L.rseq_size) return;
   // The kernel keeps writing into the area of the thread that registered it: fatal once another thread runs on that TCB.
-  sys(SYS_rseq, tcb + L.rseq_off, 32, 1 /*RSEQ_FLAG_UNREGISTER*/, 0x53053053);
+  // By the length that it was registered with: libc's own struct until 2.40, then what the kernel says it may use.
+  if (sys(SYS_rseq, tcb + L.rseq_off, 32, 1 /*RSEQ_FLAG_UNREGISTER*/, 0x53053053) == -EINVAL)
+    if (size_t align = getauxval(28 /*AT_RSEQ_ALIGN*/))
+      sys(SYS_rseq, tcb + L.rseq_off, align_up(getauxval(27 /*AT_RSEQ_FEATURE_SIZE*/), align), 1, 0x53053053);
   unregister_rseq_area(reinterpret_cast<char*>(tcb));
 }
 
