@@ -51,10 +51,37 @@ gmp_unless_stopped:
   .globl gmp_sigreturn
   .hidden gmp_sigreturn
   .type gmp_sigreturn, @function
+  // As libc's has it: the registers of what was interrupted lie in the ucontext, which the stack pointer points to (gregs at 40), for unwinders
+  // that look at tables alone. The nop, because some look for the address before a frame's.
+  .macro gmp_saved reg, at
+  .cfi_escape 0x10, \reg, 3, 0x77, 0x80 | (\at & 0x7f), \at >> 7
+  .endm
+  .cfi_startproc
+  .cfi_signal_frame
+  .cfi_escape 0x0f, 4, 0x77, 0xa0, 0x01, 0x06 # CFA: the saved rsp
+  gmp_saved 8, 40
+  gmp_saved 9, 48
+  gmp_saved 10, 56
+  gmp_saved 11, 64
+  gmp_saved 12, 72
+  gmp_saved 13, 80
+  gmp_saved 14, 88
+  gmp_saved 15, 96
+  gmp_saved 5, 104
+  gmp_saved 4, 112
+  gmp_saved 6, 120
+  gmp_saved 3, 128
+  gmp_saved 1, 136
+  gmp_saved 0, 144
+  gmp_saved 2, 152
+  gmp_saved 7, 160
+  gmp_saved 16, 168
+  .purgem gmp_saved
   nop
 gmp_sigreturn: // byte for byte what unwinders look for: cancellation may leave a handler by them
   movq $15, %rax
   syscall
+  .cfi_endproc
   .size gmp_sigreturn, . - gmp_sigreturn
 )");
 
