@@ -13,6 +13,7 @@ namespace {
 
 enum : uint32_t { kDump = 1, kDeadlock = 2 };
 constinit std::atomic<uint32_t> g_wanted{0}, g_done{0};
+bool g_told; // the deadlock
 constexpr size_t kFrames = 32;
 
 // A line without "gmp: " before it.
@@ -186,9 +187,8 @@ void on_signal(int, void*, void*) {
 
 // sysmon.
 void all_asleep_now() {
-  static bool told;
-  if (told) return;
-  told = true;
+  if (g_told) return;
+  g_told = true;
   char handled[256];
   const bool may_wake = handled_signals(handled, sizeof handled) != 0;
   if (may_wake) say("all threads are asleep, for ever unless a signal comes (the program handles %s)", handled);
@@ -203,6 +203,7 @@ void all_asleep_now() {
 void dumper_start() {
   g_wanted.store(0, std::memory_order_relaxed); // a fork may have come between
   g_done.store(0, std::memory_order_relaxed);
+  g_told = false;
   pthread_attr_t a;
   pthread_attr_init(&a);
   pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);

@@ -28,7 +28,8 @@ static bool nothing_to_do() {
 // Only another G's doing ends its wait.
 static bool asleep_for_ever(G* g) {
   if (g->status.load(std::memory_order_acquire) != GStatus::Waiting || g->wait.load(std::memory_order_acquire) != waitword::Parked) return false;
-  if ((g->timer.p && g->timer.index >= 0) || g->intr.load(std::memory_order_relaxed) || g->sigpend.load(std::memory_order_relaxed)) return false;
+  if ((g->timer.p && g->timer.index >= 0) || g->intr.load(std::memory_order_relaxed)) return false;
+  if (g->sigpend.load(std::memory_order_relaxed) & attention::Signals) return false;
   switch (g->reason) {
   case WaitReason::Lot: case WaitReason::Mutex: case WaitReason::Cond: case WaitReason::ReadLock: case WaitReason::WriteLock:
   case WaitReason::Semaphore: case WaitReason::Join: case WaitReason::Barrier: case WaitReason::Once: case WaitReason::Futex:

@@ -99,7 +99,7 @@ private:
 
   bool read_again(look::Thread& thread) {
     look::Thread now;
-    if (!look::read(process_.memory(), process_.layout(), thread.at, &now) || now.goid != thread.goid || !look::alive(now)) return false;
+    if (!process_.read(thread.at, now) || now.goid != thread.goid || !look::alive(now)) return false;
     thread = now; // what it waits for is told without the holder then
     return true;
   }

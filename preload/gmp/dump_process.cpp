@@ -6,6 +6,7 @@
 #include <cstring>
 #include <elf.h>
 #include <fmt/core.h>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <sys/uio.h>
@@ -112,6 +113,32 @@ Process::Process(int pid) : memory_{look::read_process, pid} {
     throw Failure(kCannotExecute, fmt::format("process {} ({}) has made no thread yet: see gdb -p {}", pid, name(), pid));
   case gmp::Mode::Running: break;
   }
+  learn_namespace();
+}
+
+// "NSpid: 4711 12": 12 to itself.
+void Process::learn_namespace() {
+  std::error_code error;
+  for (auto& task : std::filesystem::directory_iterator(proc(pid(), "task"), error)) {
+    std::ifstream status(task.path() / "status");
+    std::string line;
+    while (std::getline(status, line)) {
+      if (!line.starts_with("NSpid:")) continue;
+      std::istringstream numbers(line.substr(6));
+      int first = 0, last = 0;
+      numbers >> first;
+      while (numbers >> last) {}
+      if (last == 0) return; // the same namespace as ours
+      outside_[last] = first;
+    }
+  }
+}
+
+bool Process::read(unsigned long at, look::Thread& thread) const {
+  if (!look::read(memory_, layout_, at, &thread)) return false;
+  auto found = outside_.find(thread.kernel_tid);
+  if (found != outside_.end()) thread.kernel_tid = found->second;
+  return true;
 }
 
 std::string Process::name() const {
@@ -135,6 +162,8 @@ std::vector<look::Thread> Process::threads() const {
   }
   if (n < 0) throw Failure(kCannotMeasure, fmt::format("process {} makes and ends threads too fast to list them: try again", pid()));
   all.resize(std::min(std::size_t(n), all.size()));
+  for (auto& thread : all)
+    if (auto found = outside_.find(thread.kernel_tid); found != outside_.end()) thread.kernel_tid = found->second;
   std::sort(all.begin(), all.end(), [](auto& a, auto& b) { return a.goid < b.goid; });
   std::vector<int> by_tid(all.size()), by_tp(all.size());
   look::link(memory_, all.data(), int(all.size()), by_tid.data(), by_tp.data());

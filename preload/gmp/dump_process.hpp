@@ -27,6 +27,8 @@ public:
 
   // Reads the Gs anew, linked.
   std::vector<gmp::look::Thread> threads() const;
+  // One of them anew. False: it can't be read.
+  bool read(unsigned long at, gmp::look::Thread&) const;
   // First members of circles that were there at two looks.
   std::vector<int> deadlocks(const std::vector<gmp::look::Thread>&) const;
   std::string wait_of(const std::vector<gmp::look::Thread>&, const gmp::look::Thread&) const;
@@ -39,6 +41,9 @@ public:
   }
 
 private:
+  void learn_namespace();
+
+  std::map<int, int> outside_; // our number of a kernel thread whose own namespace has another
   gmp::look::Memory memory_;
   gmp::look::Layout layout_;
   mutable std::map<int, std::string> descriptors_;

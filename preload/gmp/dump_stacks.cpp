@@ -4,6 +4,7 @@
 #include <cstring>
 #include <cxxabi.h>
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
 #include <fmt/core.h>
 #include <sys/ptrace.h>
 #include <sys/user.h>
@@ -45,6 +46,19 @@ bool stopped_registers(int tid, Registers& to) {
   ptrace(PTRACE_DETACH, tid, 0, 0);
   if (got) to = {regs.rbx, regs.rbp, regs.rsp, regs.r12, regs.r13, regs.r14, regs.r15, regs.rip};
   return got;
+}
+
+// Paths are the other process's, which may have another root (chroot, container).
+int looked_at = 0; // the process
+int find_file(Dwfl_Module* module, void** data, const char* name, Dwarf_Addr base, char** file, Elf** elf) {
+  if (name[0] == '/') {
+    int fd = open(fmt::format("/proc/{}/root{}", looked_at, name).c_str(), O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) {
+      *file = strdup(name);
+      return fd;
+    }
+  }
+  return dwfl_linux_proc_find_elf(module, data, name, base, file, elf);
 }
 
 } // namespace
@@ -145,7 +159,7 @@ struct Stacks::Inside {
 
 Stacks::Stacks(const Process& process, int frames) : inside_(std::make_unique<Inside>(process, frames)) {
   static char* debug_path = nullptr;
-  static const Dwfl_Callbacks files{dwfl_linux_proc_find_elf, dwfl_standard_find_debuginfo, nullptr, &debug_path};
+  static const Dwfl_Callbacks files{find_file, dwfl_standard_find_debuginfo, nullptr, &debug_path};
   static const Dwfl_Thread_Callbacks threads{
     [](Dwfl*, void* self, void** argument) -> pid_t {
       if (*argument) return 0;
@@ -165,6 +179,7 @@ Stacks::Stacks(const Process& process, int frames) : inside_(std::make_unique<In
     },
     nullptr, nullptr};
   auto& in = *inside_;
+  looked_at = process.pid();
   in.dwfl = dwfl_begin(&files);
   if (!in.dwfl) return;
   dwfl_report_begin(in.dwfl);

@@ -74,6 +74,12 @@ circle_is_named() {
   [ "$(grep -c 'waits for the end of G' <<<"$output")" = 3 ]
   lacks '#0'
 }
+@test "gmp dump names a thread that waits for itself" {
+  subject 2 self
+  dumped --stacks 0
+  has '^deadlock:$'
+  has '^  (G[0-9]+ "self") waits for mutex 0x[0-9a-f]+ held by \1$'
+}
 @test "gmp dump says what each thread waits for" {
   subject 2 waits
   dumped --each
@@ -98,6 +104,13 @@ circle_is_named() {
   has '#0 +turn_round\+0x[0-9a-f]+ \(dump\)'
   has '"sleeper" tid'
   kill -0 "$subject"
+  kill -9 "$subject"
+  # With one processor only one runs; the others were preempted where they stood, with a signal's frame on their stacks.
+  subject 1 spin 4
+  sleep 0.3
+  dumped --each
+  has '"spinner" tid [0-9]+: runnable'
+  [ "$(grep -c '#0 *turn_round+0x' <<<"$output")" -ge 4 ]
 }
 @test "gmp dump shows 2,000 threads with one stack together" {
   subject 2 many 2000

@@ -81,6 +81,19 @@ static void circle(void) {
   pthread_barrier_init(&barrier, NULL, 3);
   thread[0] = start(alpha, NULL), thread[1] = start(beta, NULL), thread[2] = start(gamma_, NULL);
 }
+static void* self_locker(void* arg) {
+  named("self");
+  pthread_mutex_lock(&free_mutex);
+  atomic_fetch_add(&arrived, 1);
+  pthread_mutex_lock(&free_mutex);
+  return arg;
+}
+static void case_self(int n) {
+  (void)n;
+  start(self_locker, NULL);
+  ready(1);
+  stay();
+}
 static void case_circle(int n) {
   (void)n;
   circle();
@@ -307,7 +320,7 @@ static const struct {
   const char* name;
   void (*run)(int);
 } cases[] = {
-  {"circle", case_circle}, {"asleep", case_asleep}, {"join_circle", case_join_circle}, {"waits", case_waits}, {"spin", case_spin},
+  {"circle", case_circle}, {"self", case_self}, {"asleep", case_asleep}, {"join_circle", case_join_circle}, {"waits", case_waits}, {"spin", case_spin},
   {"many", case_many}, {"abort", case_abort}, {"churn", case_churn}, {"for_a_signal", case_for_a_signal}, {"in_sigwait", case_in_sigwait},
   {"for_a_line", case_for_a_line}, {"for_a_process", case_for_a_process}, {"for_a_timer", case_for_a_timer}, {"takes_usr2", case_takes_usr2},
 };
