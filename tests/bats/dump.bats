@@ -11,8 +11,12 @@ setup() {
   script=$build/libgmp.so-gdb.py
   subject=
 }
-teardown() {
-  [ -z "$subject" ] || kill -9 "$subject" 2>/dev/null || true
+teardown() { end_subject; }
+end_subject() {
+  [ -n "$subject" ] || return 0
+  kill -9 "$subject" 2>/dev/null || true
+  wait "$subject" 2>/dev/null || true
+  subject=
 }
 
 # subject PROCS [SETTING=VALUE...] CASE [N]: starts programs/dump in the background, waits until it is ready; $subject is its number.
@@ -64,7 +68,7 @@ circle_is_named() {
     has '#[0-9]+ +take_second\+0x[0-9a-f]+ \(dump\)'
     has '"beta" tid .*: rwlock 0x[0-9a-f]+ to read, held by'
     has 'case_circle\+0x[0-9a-f]+ \(dump\)'
-    kill -9 "$subject"
+    end_subject
   done
 }
 @test "gmp dump names a circle of joins" {
@@ -104,7 +108,7 @@ circle_is_named() {
   has '#0 +turn_round\+0x[0-9a-f]+ \(dump\)'
   has '"sleeper" tid'
   kill -0 "$subject"
-  kill -9 "$subject"
+  end_subject
   # With one processor only one runs; the others were preempted where they stood, with a signal's frame on their stacks.
   subject 1 spin 4
   sleep 0.3
@@ -154,17 +158,17 @@ circle_is_named() {
   sleep 30 3>&- &
   subject=$!
   no_dump 126 "process $subject .* does not run under libgmp.so" "$subject"
-  kill "$subject"
+  end_subject
   env LD_PRELOAD="$library" sleep 30 3>&- &
   subject=$!
   sleep 0.2
   no_dump 126 'has made no thread yet' "$subject"
-  kill "$subject"
+  end_subject
   subject 2 GMP_DISABLE=1 circle
   no_dump 126 'runs natively' "$subject"
-  kill "$subject"
-  wait "$subject" || true
-  no_dump 127 'there is no process' "$subject"
+  local was=$subject
+  end_subject
+  no_dump 127 'there is no process' "$was"
 }
 @test "gmp dump of another user's process is refused in one line" {
   [ "$(id -u)" = 0 ] || skip "needs root, to be another"
@@ -248,7 +252,7 @@ circle_is_named() {
     sleep 0.6
     [ "$(grep -c 'all threads are asleep' "$err")" = 1 ]
     kill -0 "$subject"
-    kill -9 "$subject"
+    end_subject
   done
 }
 @test "GMP_DEBUG=deadlock=abort ends the process by SIGABRT" {
@@ -319,7 +323,7 @@ gdb_sees_the_circle() {
   has '^  2 +reader +[0-9]+ +waiting: read from descriptor [0-9]+ pipe:'
   has '^#[0-9]+ .* reader '
   has 'no thread 99'
-  kill -9 "$subject"
+  end_subject
   subject 2 circle
   in_gdb -p "$subject" -ex 'info gthreads' -ex 'gthread apply all bt' -ex 'gthread apply 2 3 bt 1'
   gdb_sees_the_circle
