@@ -24,7 +24,17 @@ template <class... A> void out(const char* fmt, A... a) {
   sys(SYS_write, 2, b, n);
 }
 
-bool read_here(const look::Memory* m, uint64_t at, void* to, size_t n) { return look::read_process(m, at, to, n); }
+// Also where process_vm_readv is filtered.
+bool read_here(const look::Memory* m, uint64_t at, void* to, size_t n) {
+  static bool filtered;
+  if (!filtered && look::read_process(m, at, to, n)) return true;
+  long fd = sys(SYS_openat, -100 /*AT_FDCWD*/, "/proc/self/mem", 02000000 /*O_CLOEXEC*/, 0);
+  if (fd < 0) return false;
+  bool done = sys(SYS_pread64, fd, to, n, at) == long(n);
+  sys(SYS_close, fd);
+  filtered |= done;
+  return done;
+}
 
 constexpr auto what_is = [](int fd, char* to, size_t size) {
   char path[40];

@@ -86,7 +86,7 @@ Process::Process(int pid) : memory_{look::read_process, pid} {
     if (error == ENOENT || error == ESRCH) throw Failure(kNotFound, fmt::format("there is no process {}", pid));
     not_permitted(pid, error);
   }
-  unsigned long record = 0;
+  unsigned long& record = record_;
   bool any = false;
   std::string line, last;
   while (std::getline(maps, line)) {
@@ -96,7 +96,6 @@ Process::Process(int pid) : memory_{look::read_process, pid} {
     any = true;
     if (offset != 0 || path == 0 || line[std::size_t(path)] != '/' || line.substr(std::size_t(path)) == last) continue;
     last = line.substr(std::size_t(path));
-    if (last.find("libgmp.so") == std::string::npos) continue;
     if (int error = read_error(pid, from)) not_permitted(pid, error);
     record = record_in(memory_, from);
     if (record) break;

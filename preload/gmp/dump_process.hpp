@@ -22,6 +22,7 @@ public:
   const gmp::look::Memory& memory() const { return memory_; }
   const gmp::look::Layout& layout() const { return layout_; }
   int pid() const { return memory_.pid; }
+  unsigned long record() const { return record_; } // somewhere in the library
   std::string name() const;
   bool gone() const;
 
@@ -43,6 +44,7 @@ public:
 private:
   void learn_namespace();
 
+  unsigned long record_ = 0;
   std::map<int, int> outside_; // our number of a kernel thread whose own namespace has another
   gmp::look::Memory memory_;
   gmp::look::Layout layout_;

@@ -90,8 +90,9 @@ struct Stacks::Inside {
     copy.resize(done);
   }
   bool word(unsigned long at, unsigned long* to) const {
-    if (at >= start.rsp && at + 8 <= start.rsp + copy.size()) {
-      std::memcpy(to, copy.data() + (at - start.rsp), 8);
+    const unsigned long offset = at - start.rsp; // any number: what leads here may be garbage
+    if (copy.size() >= 8 && offset <= copy.size() - 8) {
+      std::memcpy(to, copy.data() + offset, 8);
       return true;
     }
     return process.memory().get(at, to);
@@ -136,6 +137,7 @@ struct Stacks::Inside {
       const char* path = dwfl_module_info(module, nullptr, &base, nullptr, nullptr, nullptr, nullptr, nullptr);
       std::string file = path ? path : "?";
       file.erase(0, file.rfind('/') + 1);
+      const bool ours = module == dwfl_addrmodule(dwfl, process.record());
       GElf_Off offset = 0;
       GElf_Sym sym;
       const char* name = dwfl_module_addrinfo(module, pc, &offset, &sym, nullptr, nullptr, nullptr);
@@ -143,14 +145,14 @@ struct Stacks::Inside {
         int status = -1;
         std::unique_ptr<char, decltype(&std::free)> plain(abi::__cxa_demangle(name, nullptr, nullptr, &status), std::free);
         std::string function = status == 0 ? plain.get() : name;
-        if (file.starts_with("libgmp.so")) {
+        if (ours) {
           s.runtime = function.find("gmp::") != function.npos || function.starts_with("gmp_") || function.ends_with("_fcontext");
           if (function.starts_with("__")) function.erase(0, 2); // of a hook's several names
         }
         s.text = fmt::format("{}+0x{:x} ({})", function, offset, file);
       } else {
         s.text = fmt::format("{}+0x{:x}", file, pc - base);
-        s.runtime = file.starts_with("libgmp.so"); // stripped: what has a name is a hook
+        s.runtime = ours; // stripped: what has a name is a hook
       }
     }
     return symbols[pc] = s;
