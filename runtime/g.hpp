@@ -116,7 +116,7 @@ struct M {
   M* all_next;                       // every record ever made; those of ended Ms (tid 0) are used again
 };
 
-enum class PStatus : uint32_t { Idle, Running, Syscall };
+enum class PStatus : uint32_t { Idle, Running, Syscall, Stopped /* by stop_the_world() */ };
 
 struct TimerHeap {
   RtMutex lock;

@@ -272,6 +272,14 @@ uint64_t get_sigmask(const G*);
 void set_sigmask(uint64_t mask); // calling G
 void set_sigmask_of(G* not_yet_running, uint64_t mask);
 
+// ---------------------------------------------------------------- the world
+// From here to start_the_world() no other G runs in the runtime or program code with a P; world.cpp says exactly what that means. Not from g0;
+// callers without a G are welcome. The caller must not wait, and calls no verb that does. One stopper at a time: a second one waits.
+void stop_the_world();
+void start_the_world();
+// The number of Ps from now on (1 to 1024).
+void set_maxprocs(int n);
+
 // ---------------------------------------------------------------- looking in
 struct Stats { long gs, ms, ps, spinning, idle_ps, idle_ms, runq, handoffs, unannounced, steals, parks, polls, preempts; };
 Stats stats();

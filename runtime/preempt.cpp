@@ -113,7 +113,7 @@ bool kernel_has_mask(G* g) {
 // Is the slice that sysmon has seen still running, or is the flag an old one? In the runtime.
 bool same_slice(G* g) {
   P* p = g->m->p;
-  return p->seen_sched.load(std::memory_order_relaxed) == p->schedtick;
+  return p->seen_sched.load(std::memory_order_relaxed) == p->schedtick || sched.stopping.load(std::memory_order_relaxed);
 }
 
 } // namespace

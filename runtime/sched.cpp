@@ -45,9 +45,14 @@ bool runq_empty(P* p) { return runq::empty(p); }
 
 // ---------------------------------------------------------------- global queue, idle Ps (sched.lock held)
 
+// While the world stops there is always something to look for: g0 is where an M hears of it.
+void publish_runqsize() {
+  sched.runqsize.store(sched.runq.n + sched.stopping.load(std::memory_order_relaxed), std::memory_order_relaxed);
+}
+
 void globrunqput(G* g) {
   sched.runq.push(g);
-  sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
+  publish_runqsize();
 }
 
 // A fair share of the global queue: one to run, the rest into p's queue.
@@ -63,7 +68,7 @@ G* globrunqget(P* p, int max) {
     if (sched.runq.head) __builtin_prefetch(sched.runq.head->schedlink); // the list's next but one
     runq::put_local(p, sched.runq.pop());
   }
-  sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
+  publish_runqsize();
   return g;
 }
 
@@ -78,6 +83,7 @@ P* pidleget() {
 }
 
 void pidleput(P* p) {
+  if (GMP_UNLIKELY(sched.stopping.load(std::memory_order_relaxed))) return world_take(p);
   p->status.store(PStatus::Idle, std::memory_order_release);
   p->link = sched.pidle;
   sched.pidle = p;
@@ -145,7 +151,7 @@ void ready_list(GList& l) {
     Locked k(sched.lock);
     for (G* g = l.head; g; g = g->schedlink) g->status.store(GStatus::Runnable, std::memory_order_relaxed);
     sched.runq.append(l);
-    sched.runqsize.store(sched.runq.n, std::memory_order_relaxed);
+    publish_runqsize();
   }
   wakep();
 }
@@ -365,6 +371,7 @@ void schedule_loop(M* m) {
   }
   for (;;) {
     signal_forward();
+    if (GMP_UNLIKELY(sched.stopping.load(std::memory_order_relaxed)) && m->p) world_leave(m);
     if (!m->p && !stopm(m)) return;
     G* g = find_runnable(m);
     if (!g) return;

@@ -19,8 +19,12 @@ struct Sched {
   P* pidle;
   std::atomic<int> npidle;
   std::atomic<int> nmspinning;
-  P** allp;
-  int nprocs;
+  P** allp;                // kMostPs places
+  std::atomic<int> nprocs; // changes only while the world is stopped; read anywhere
+  std::atomic<bool> stopping; // the world (world.cpp)
+  int stop_wait;           // Ps that are still to come
+  P* stopped;
+  Note stop_note;
   G* gfree;
   long ngfree;
   std::atomic<uint64_t> goidgen;
@@ -51,6 +55,7 @@ struct Sched {
   std::atomic<long> robbed;              // Gs that run without a P
 };
 extern Sched sched;
+inline constexpr int kMostPs = 1024;
 extern G g_main;
 extern bool g_no_membarrier;
 
@@ -136,6 +141,7 @@ P* pidleget();                            // sched.lock held
 void pidleput(P* p);                      // sched.lock held
 void globrunqput(G*);                     // sched.lock held
 G* globrunqget(P*, int max);              // sched.lock held
+void publish_runqsize();                  // sched.lock held
 void acquirep(M*, P*);
 P* releasep(M*);
 void idle_mask(M*);                       // the signals that an idle M takes
@@ -164,6 +170,7 @@ inline constexpr size_t kWaiterKey = 16; // where a waiter's record has its key,
 void timer_add(G* g, int64_t when);       // in the heap of the caller's P
 void timer_del(G* g);                     // no-op if it has fired
 int64_t timers_first(P*);                 // 0: none
+void timers_move(P* from, P* to);         // world stopped
 void check_timers(P*, int64_t now, GList* out); // claims for those due
 
 // ---- netpoll.cpp
@@ -203,7 +210,17 @@ void preempt_forget(M*);                  // m's kernel thread is about to end
 // ---- deadlock.cpp
 bool all_asleep();                        // sysmon only
 
+// ---- world.cpp
+void world_take(P*);                      // sched.lock held, the world stopping: one of those that are waited for
+void world_leave(M*);                     // g0, with a P: gives it up if the world is stopping
+
+// ---- procs.cpp
+P* new_p(int id);
+int granted_procs();                      // by affinity mask and cgroup
+void watch_procs();                       // has that changed?
+
 // ---- sysmon.cpp, trace.cpp
+bool take_from(P*, M*);                   // the P of an M that is in program code; false: it is not
 void sysmon_start();
 void sysmon_wake();                       // if in deep sleep
 void schedtrace(int64_t now);

@@ -1,9 +1,7 @@
 // From a single-threaded program to a GMP process, and back in fork's child.
 #include <initializer_list>
-#include <fcntl.h>
 #include <linux/membarrier.h>
 #include <new>
-#include <sched.h>
 #include <sys/syscall.h>
 #include "runtime/blocktrace.hpp"
 #include "runtime/record.hpp"
@@ -24,57 +22,6 @@ void lot_forget_all();
 void m_forget_all();
 
 static RtMutex start_lock;
-
-// cgroup v2's cpu.max of this process, rounded up; 0: no limit or not readable.
-static int cgroup_cpus() {
-  char path[512], b[512];
-  long fd = sys(SYS_openat, AT_FDCWD, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  long n = sys(SYS_read, fd, b, sizeof b - 1);
-  sys(SYS_close, fd);
-  if (n <= 0) return 0;
-  b[n] = 0;
-  const char* own = "";
-  for (char* l = b; *l;) {
-    char* e = l;
-    while (*e && *e != '\n') e++;
-    bool end = !*e;
-    *e = 0;
-    if (l[0] == '0' && l[1] == ':' && l[2] == ':') own = l + 3;
-    if (end) break;
-    l = e + 1;
-  }
-  int best = 0;
-  // The quota of any ancestor binds as well; own group first, then the root of what this container sees.
-  for (const char* dir : {own, ""}) {
-    format(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", dir[0] == '/' && !dir[1] ? "" : dir);
-    fd = sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) continue;
-    char q[64];
-    n = sys(SYS_read, fd, q, sizeof q - 1);
-    sys(SYS_close, fd);
-    if (n <= 0 || q[0] == 'm') continue;
-    q[n] = 0;
-    long quota = 0, period = 0;
-    char* c = q;
-    for (; *c >= '0' && *c <= '9'; c++) quota = quota * 10 + (*c - '0');
-    while (*c == ' ') c++;
-    for (; *c >= '0' && *c <= '9'; c++) period = period * 10 + (*c - '0');
-    int k = period > 0 ? int((quota + period - 1) / period) : 0;
-    if (k > 0 && (best == 0 || k < best)) best = k;
-  }
-  return best;
-}
-
-static int default_procs() {
-  unsigned long mask[128] = {};
-  long n = sys(SYS_sched_getaffinity, 0, sizeof mask, mask);
-  int cpus = 0;
-  for (long i = 0; i < n / 8; i++) cpus += __builtin_popcountl(mask[i]);
-  if (cpus < 1) cpus = 1;
-  int q = cgroup_cpus();
-  return q > 0 && q < cpus ? q : cpus;
-}
 
 const char* probe() {
   const char* why = nullptr;
@@ -106,14 +53,9 @@ static bool build(const char** why) {
     netpoll_forget_all();
     return false;
   }
-  sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : default_procs();
-  sched.allp = static_cast<P**>(map_pages(align_up(size_t(sched.nprocs) * sizeof(P*), kPage)));
-  for (int i = 0; i < sched.nprocs; i++) {
-    P* p = new (map_pages(align_up(sizeof(P), kPage))) P{};
-    p->id = i;
-    sched.allp[i] = p;
-    p->status.store(PStatus::Idle);
-  }
+  sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : granted_procs();
+  sched.allp = static_cast<P**>(map_pages(align_up(kMostPs * sizeof(P*), kPage)));
+  for (int i = 0; i < sched.nprocs; i++) sched.allp[i] = new_p(i);
   sched.lastpoll.store(nanotime());
   sched.tid_base = uint32_t(sys(SYS_getpid)) * 2654435761u >> 3;
   stop_signal_install();
@@ -205,7 +147,7 @@ Stats stats() {
   s.unannounced = sched.unannounced.load();
   s.polls = sched.polls.load();
   s.preempts = sched.preempts.load();
-  for (int i = 0; i < sched.nprocs; i++) s.parks += sched.allp[i]->parks, s.steals += sched.allp[i]->steals;
+  for (int i = 0; i < kMostPs && sched.allp[i]; i++) s.parks += sched.allp[i]->parks, s.steals += sched.allp[i]->steals;
   return s;
 }
 

@@ -17,6 +17,8 @@ namespace gmp {
 // The signal comes with the kernel's tick (1 to 10 ms) and may find its G in libc a few times.
 constexpr int64_t kPatience = 20000000;
 
+constexpr int64_t kLookAtGrants = 3000000000; // the files of the cgroup cost 30 us
+
 static bool other_work(P* p) {
   if (!runq::empty(p) || sched.runqsize.load() > 0) return true;
   int64_t f = timers_first(p);
@@ -24,7 +26,7 @@ static bool other_work(P* p) {
 }
 
 // The M's side is enter_rt().
-static bool rob(P* p, M* m) {
+bool take_from(P* p, M* m) {
   Locked l(sched.reap_lock);
   G* g = m->curg;
   if (!g || g->in_rt.load(std::memory_order_relaxed)) return false;
@@ -47,6 +49,11 @@ static bool rob(P* p, M* m) {
   sched.robbed.fetch_add(1, std::memory_order_relaxed);
   g->sigpend.fetch_and(uint8_t(~attention::Preempt), std::memory_order_relaxed); // it will queue for a P
   g->steal.store(stealflag::Taken, std::memory_order_release);
+  return true;
+}
+
+static bool rob(P* p, M* m) {
+  if (!take_from(p, m)) return false;
   sched.unannounced.fetch_add(1, std::memory_order_relaxed);
   handoffp(p);
   return true;
@@ -156,7 +163,7 @@ static bool all_running() {
 
 static void* sysmon_main(void*) {
   own_thread();
-  int64_t delay = 20000, idle_since = 0, traced = nanotime(), robbed_at = 0;
+  int64_t delay = 20000, idle_since = 0, traced = nanotime(), robbed_at = 0, granted_at = traced;
   int quiet = 0;
   for (;;) {
     timespec ts{delay / 1000000000, delay % 1000000000};
@@ -194,6 +201,11 @@ static void* sysmon_main(void*) {
       robbed_at = now;
       preempt_robbed();
     }
+    if (now - granted_at >= kLookAtGrants) {
+      granted_at = now;
+      watch_procs();
+    }
+    if (GMP_UNLIKELY(sched.stopping.load(std::memory_order_relaxed))) continue; // the Ps are the stopper's to take
     if (retake(now)) quiet = 0, delay = 20000;
     else if (++quiet > 50) delay *= 2;
     int64_t cap = all_idle ? 10000000 : all_running() ? 4000000 : 1000000;

@@ -99,6 +99,20 @@ void timer_del(G* g) {
 
 int64_t timers_first(P* p) { return p->timers.first.load(std::memory_order_acquire); }
 
+void timers_move(P* from, P* to) {
+  TimerHeap &a = from->timers, &b = to->timers;
+  while (a.n) {
+    Timer* t = a.heap[a.n - 1];
+    remove_at(a, a.n - 1);
+    if (b.n == b.cap) grow(b);
+    t->p = to;
+    place(b, b.n++, t);
+    up(b, b.n - 1);
+  }
+  publish_first(a);
+  publish_first(b);
+}
+
 void check_timers(P* p, int64_t now, GList* out) {
   int64_t f = timers_first(p);
   if (f == 0 || f > now) return;

@@ -46,7 +46,7 @@ void schedtrace(int64_t now) {
   size_t n = format(b, sizeof b,
                     "SCHED %ldms: gomaxprocs=%d idleprocs=%d threads=%d spinningthreads=%d idlethreads=%d runqueue=%ld gs=%ld "
                     "runnable=%ld running=%ld syscall=%ld waiting=%ld handoffs=%ld preempts=%ld unannounced=%ld blocked=%ld polls=%ld [",
-                    (now - sched.start_time) / 1000000, sched.nprocs, sched.npidle.load(), sched.nm.load(), sched.nmspinning.load(),
+                    (now - sched.start_time) / 1000000, sched.nprocs.load(), sched.npidle.load(), sched.nm.load(), sched.nmspinning.load(),
                     sched.nmidle.load(), sched.runqsize.load(), sched.ng.load(), runnable, running, insys, waiting, sched.handoffs.load(), sched.preempts.load(),
                     sched.unannounced.load(), blocked_calls(), sched.polls.load());
   for (int i = 0; i < sched.nprocs && n < sizeof b - 32; i++) n += format(b + n, sizeof b - n, i ? " %u" : "%u", runq::length(sched.allp[i]));
@@ -56,7 +56,7 @@ void schedtrace(int64_t now) {
   if (!g_config.scheddetail) return;
   for (int i = 0; i < sched.nprocs; i++) {
     P* p = sched.allp[i];
-    static const char* st[] = {"idle", "running", "syscall"};
+    static const char* st[] = {"idle", "running", "syscall", "stopped"};
     M* m = p->m;
     say("  P%d: status=%s schedtick=%u syscalltick=%u m=%d runqsize=%u gfreecnt=%d timerslen=%u steals=%ld", i,
         st[int(p->status.load())], p->schedtick, p->syscalltick, m ? m->id : -1, runq::length(p), p->ngfree, p->timers.n, p->steals);
