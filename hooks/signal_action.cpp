@@ -48,6 +48,7 @@ int exchange_action(int sig, const struct sigaction* act, struct sigaction* old)
     }
   }
   if (REAL(sigaction)(sig, act ? &ours : nullptr, &was) != 0) return -1;
+  if (GMP_UNLIKELY(is_crash_handler(reinterpret_cast<void*>(was.sa_sigaction)))) was = {};
   if (act && !function) d.flags.store(act->sa_flags, std::memory_order_relaxed);
   if (!old) return 0;
   *old = was;
@@ -88,7 +89,7 @@ int set_action(int sig, const struct sigaction* act, struct sigaction* old) {
 void* kernel_handler(int sig) {
   struct { void* handler; unsigned long flags; void* restorer; uint64_t mask; } k = {};
   sys(SYS_rt_sigaction, sig, 0, &k, 8);
-  return k.handler;
+  return is_crash_handler(k.handler) ? nullptr : k.handler;
 }
 
 void actions_in_child() { g_lock.store(false, std::memory_order_relaxed); }

@@ -6,6 +6,7 @@
 #include <linux/futex.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include "runtime/gmp.hpp"
 #include "runtime/lock.hpp"
 
 namespace gmp {
@@ -81,6 +82,7 @@ void die(const char* fmt, ...) {
   va_start(ap, fmt);
   vsay(fmt, ap);
   va_end(ap);
+  if (g_config.chaos) say("chaos=%lu", (unsigned long)g_config.chaos);
   // Not abort(): the program may hook it, and its handler would run in the middle of the runtime.
   struct { void* handler; unsigned long flags; void* restorer; unsigned long mask; } dfl = {};
   sys(SYS_rt_sigaction, SIGABRT, &dfl, 0, 8);

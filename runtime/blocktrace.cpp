@@ -157,7 +157,7 @@ bool poll_give_up(int fd) {
       m->syscall_fd = -1; // looked up anew at need
       return true;
     }
-  return false;
+  return procs_give_up(fd);
 }
 
 void block_begins(M* m, G* g) {

@@ -134,6 +134,7 @@ struct alignas(64) P {
   std::atomic<bool> lazy;            // a wake-up was not passed on to an idle P: sysmon looks after it
   std::atomic<PStatus> status;
   uint32_t schedtick, syscalltick, polltick, next_streak;
+  uint32_t hog_tick;                 // when it took a preempted G last
   M* m;
   P* link;                           // idle list
   int id;

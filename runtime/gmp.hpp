@@ -280,6 +280,9 @@ void start_the_world();
 // The number of Ps from now on (1 to 1024).
 void set_maxprocs(int n);
 
+// In chaos mode: the runtime's own handler, which says the seed. To the program the action is SIG_DFL.
+bool is_crash_handler(const void* handler);
+
 // ---------------------------------------------------------------- looking in
 struct Stats { long gs, ms, ps, spinning, idle_ps, idle_ms, runq, handoffs, unannounced, steals, parks, polls, preempts; };
 Stats stats();

@@ -87,6 +87,13 @@ bool finish(const Taken& t) {
   return false;
 }
 
+// Chaos: the order of waiters is nobody's promise.
+Waiter* later_one(Waiter* w) {
+  for (Waiter* n = w->next; n; n = n->next)
+    if (n->key == w->key) return n;
+  return w;
+}
+
 Bucket* lock_bucket_of(Waiter* w) { // follows a requeue
   for (;;) {
     const void* k = __atomic_load_n(&w->key, __ATOMIC_ACQUIRE);
@@ -168,18 +175,18 @@ void wake_one(const void* key, FnRef<uintptr_t(Unpark)> decide) {
   Taken t;
   b->lock.lock();
   Waiter *w = b->head, *n = nullptr;
+  bool skipped = false; // an earlier one of this address remains
   for (; w; w = n) {
     n = w->next;
     if (w->key != key) continue;
+    if (GMP_UNLIKELY(chaos(4)))
+      if (Waiter* later = later_one(w); later != w) w = later, n = b->head, skipped = true;
     remove(b, w);
     if (take(w, &t)) break;
   }
-  Unpark u{w != nullptr, false, false};
-  for (; w && n; n = n->next)
-    if (n->key == key) {
-      u.more = true;
-      break;
-    }
+  Unpark u{w != nullptr, skipped, false};
+  for (; w && n && !u.more; n = n->next)
+    if (n->key == key) u.more = true;
   if (w) u.fair = (sched.cycles_per_ms && arch::cycles() - w->since > sched.cycles_per_ms) || chaos(4);
   uintptr_t token = decide(u);
   bool run = false;

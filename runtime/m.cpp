@@ -111,7 +111,7 @@ void handoffp(P* p) {
   int64_t when;
   {
     Locked l(sched.lock);
-    if (sched.runq.n != 0) goto start;
+    if (sched.runq.n + sched.hogs.n != 0) goto start;
     // The last P must not go idle while nobody waits for the network.
     if (sched.npidle.load() == sched.nprocs - 1 && sched.lastpoll.load() != 0) goto start;
     when = timers_first(p);

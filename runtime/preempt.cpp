@@ -1,4 +1,4 @@
-// Preemption: a G that computes for 10 ms while others wait goes to the end of the global queue.
+// Preemption: a G that computes for 10 ms while others wait makes room: it waits in a queue of its own kind (sched.hogs).
 //
 // Two ways, asked for together by sysmon:
 //  * a flag in g->sigpend, which each verb looks at on its way out: every hook is a point where a G can be made to wait;
@@ -91,12 +91,12 @@ bool arm(M* m) {
   return false;
 }
 
-// On g0, g's registers saved. To the end of everybody's queue, not of this P's: it has had its share.
+// On g0, g's registers saved. Not into this P's queue: it has had its share.
 bool after_preempt(M*, G* g) {
   g->status.store(GStatus::Runnable, std::memory_order_relaxed);
   {
     Locked l(sched.lock);
-    globrunqput(g);
+    hogput(g);
   }
   sched.preempts.fetch_add(1, std::memory_order_relaxed);
   wakep();

@@ -10,57 +10,89 @@ namespace gmp {
 
 namespace {
 
-// cgroup v2's cpu.max of this process, rounded up; 0: no limit or not readable.
-int cgroup_cpus() {
+// cpu.max of this process's group and of the root of what this container sees (cgroup v2). Opened once, before there are other threads, and kept: a
+// program may count on the lowest free descriptor at any time. -1: not there, or taken over by the program.
+constinit int g_quota[2] = {-1, -1};
+
+void open_quotas() {
   char path[512], b[512];
   long fd = sys(SYS_openat, AT_FDCWD, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return 0;
-  long n = sys(SYS_read, fd, b, sizeof b - 1);
+  if (fd < 0) return;
+  const long n = sys(SYS_read, fd, b, sizeof b - 1);
   sys(SYS_close, fd);
-  if (n <= 0) return 0;
+  if (n <= 0) return;
   b[n] = 0;
-  const char* own = "";
+  const char* own = "/";
   for (char* l = b; *l;) {
     char* e = l;
     while (*e && *e != '\n') e++;
-    bool end = !*e;
+    const bool end = !*e;
     *e = 0;
     if (l[0] == '0' && l[1] == ':' && l[2] == ':') own = l + 3;
     if (end) break;
     l = e + 1;
   }
-  int best = 0;
-  // The quota of any ancestor binds as well; own group first, then the root of what this container sees.
-  for (const char* dir : {own, ""}) {
-    format(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", dir[0] == '/' && !dir[1] ? "" : dir);
+  for (int i = 0; i < 2; i++) {
+    if (i == 0 && !own[1]) continue; // it is the root
+    format(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", i == 0 ? own : "");
     fd = sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) continue;
-    char q[64];
-    n = sys(SYS_read, fd, q, sizeof q - 1);
+    const long high = sys(SYS_fcntl, fd, 1030 /*F_DUPFD_CLOEXEC*/, 200);
     sys(SYS_close, fd);
-    if (n <= 0 || q[0] == 'm') continue;
-    q[n] = 0;
-    long quota = 0, period = 0;
-    char* c = q;
-    for (; *c >= '0' && *c <= '9'; c++) quota = quota * 10 + (*c - '0');
-    while (*c == ' ') c++;
-    for (; *c >= '0' && *c <= '9'; c++) period = period * 10 + (*c - '0');
-    int k = period > 0 ? int((quota + period - 1) / period) : 0;
-    if (k > 0 && (best == 0 || k < best)) best = k;
+    if (high < 0) continue;
+    g_quota[i] = int(high);
+    poll_own(g_quota[i], true);
   }
-  return best;
+}
+
+// "QUOTA PERIOD" rounded up to processors; 0: no limit.
+int quota_cpus(int fd) {
+  char q[64];
+  const long n = fd < 0 ? -1 : sys(SYS_pread64, fd, q, sizeof q - 1, 0);
+  if (n <= 0 || q[0] == 'm') return 0;
+  q[n] = 0;
+  long quota = 0, period = 0;
+  char* c = q;
+  for (; *c >= '0' && *c <= '9'; c++) quota = quota * 10 + (*c - '0');
+  while (*c == ' ') c++;
+  for (; *c >= '0' && *c <= '9'; c++) period = period * 10 + (*c - '0');
+  return period > 0 ? int((quota + period - 1) / period) : 0;
 }
 
 } // namespace
 
 int granted_procs() {
   unsigned long mask[128] = {};
-  long n = sys(SYS_sched_getaffinity, 0, sizeof mask, mask);
+  const long n = sys(SYS_sched_getaffinity, 0, sizeof mask, mask);
   int cpus = 0;
   for (long i = 0; i < n / 8; i++) cpus += __builtin_popcountl(mask[i]);
   if (cpus < 1) cpus = 1;
-  int q = cgroup_cpus();
-  return q > 0 && q < cpus ? q : cpus;
+  Locked l(sched.watch_lock);
+  for (int fd : g_quota)
+    if (const int q = quota_cpus(fd); q > 0 && q < cpus) cpus = q;
+  return cpus;
+}
+
+void procs_start() {
+  if (g_config.maxprocs > 0) return;
+  open_quotas();
+}
+
+bool procs_give_up(int fd) {
+  for (int& q : g_quota)
+    if (q == fd && fd >= 0) {
+      poll_own(fd, false);
+      q = -1;
+      return true;
+    }
+  return false;
+}
+
+void procs_forget() {
+  for (int& q : g_quota) {
+    if (q >= 0) sys(SYS_close, q);
+    q = -1;
+  }
 }
 
 P* new_p(int id) {

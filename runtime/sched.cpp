@@ -47,7 +47,7 @@ bool runq_empty(P* p) { return runq::empty(p); }
 
 // While the world stops there is always something to look for: g0 is where an M hears of it.
 void publish_runqsize() {
-  sched.runqsize.store(sched.runq.n + sched.stopping.load(std::memory_order_relaxed), std::memory_order_relaxed);
+  sched.runqsize.store(sched.runq.n + sched.hogs.n + sched.stopping.load(std::memory_order_relaxed), std::memory_order_relaxed);
 }
 
 void globrunqput(G* g) {
@@ -70,6 +70,27 @@ G* globrunqget(P* p, int max) {
   }
   publish_runqsize();
   return g;
+}
+
+// Preempted Gs wait apart, and run when nobody else wants to, or one every 20 ms: a sleeper or a connection that becomes ready goes
+// before those that have just had their slice, but does not keep them out. One at a time, so that local queues hold none.
+void hogput(G* g) {
+  sched.hogs.push(g);
+  publish_runqsize();
+}
+
+static G* hogget(P* p) {
+  G* g = sched.hogs.pop();
+  if (!g) return nullptr;
+  p->hog_tick = p->schedtick;
+  sched.hog_at.store(arch::cycles(), std::memory_order_relaxed);
+  publish_runqsize();
+  return g;
+}
+
+// Never twice in a row: on a busy machine a slice takes longer than that.
+static bool hog_due(P* p) {
+  return p->schedtick - p->hog_tick >= 2 && __atomic_load_n(&sched.hogs.head, __ATOMIC_RELAXED) && arch::cycles() - sched.hog_at.load(std::memory_order_relaxed) > 20 * sched.cycles_per_ms;
 }
 
 P* pidleget() {
@@ -210,9 +231,9 @@ top:
     }
     poll_until = timers_first(p);
   }
-  if (p->schedtick % 61 == 0 && sched.runqsize.load(std::memory_order_relaxed) > 0) {
+  if (sched.runqsize.load(std::memory_order_relaxed) > 0 && (p->schedtick % 61 == 0 || hog_due(p))) {
     Locked l(sched.lock);
-    if (G* g = globrunqget(p, 1)) return g;
+    if (G* g = hog_due(p) ? hogget(p) : globrunqget(p, 1)) return g;
   }
   // A queue that never runs dry must not keep the network waiting: look about every 50 us.
   if (GMP_UNLIKELY((p->schedtick & 31) == 0) && netpoll_any()) {
@@ -237,6 +258,10 @@ top:
       return g;
     }
   }
+  if (sched.runqsize.load() > 0) {
+    Locked l(sched.lock);
+    if (G* g = hogget(p)) return g;
+  }
   // Searching costs CPU: at most half as many searchers as busy Ps.
   if (m->spinning || 2 * sched.nmspinning.load() < sched.nprocs - sched.npidle.load()) {
     if (!m->spinning) {
@@ -251,6 +276,7 @@ top:
   {
     Locked l(sched.lock);
     if (G* g = globrunqget(p, 0)) return g;
+    if (G* g = hogget(p)) return g;
     releasep(m);
     pidleput(p);
   }
@@ -385,6 +411,12 @@ static bool after_yield(M* m, G* g) {
   if (GMP_UNLIKELY(chaos(4))) {
     Locked l(sched.lock);
     globrunqput(g);
+    return false;
+  }
+  // Who waits for a preempted G by yielding (a spin lock) must not keep it waiting.
+  if (GMP_UNLIKELY(__atomic_load_n(&sched.hogs.head, __ATOMIC_RELAXED) != nullptr) && runq::empty(m->p)) {
+    Locked l(sched.lock);
+    hogput(g);
     return false;
   }
   runq::put(m->p, g, false);

@@ -7,7 +7,9 @@ namespace gmp {
 struct Sched {
   RtMutex lock;            // global queue, idle lists, M list, global free list
   GList runq;
-  std::atomic<long> runqsize;
+  GList hogs;              // preempted: what has just been woken goes before them
+  std::atomic<uint64_t> hog_at; // cycles() when one was taken last
+  std::atomic<long> runqsize;   // of both
   M* midle;
   std::atomic<int> nmidle;
   M* allm;
@@ -141,6 +143,7 @@ P* pidleget();                            // sched.lock held
 void pidleput(P* p);                      // sched.lock held
 void globrunqput(G*);                     // sched.lock held
 G* globrunqget(P*, int max);              // sched.lock held
+void hogput(G*);                          // sched.lock held
 void publish_runqsize();                  // sched.lock held
 void acquirep(M*, P*);
 P* releasep(M*);
@@ -199,6 +202,9 @@ void template_poke();                     // there is something for the template
 [[noreturn]] void template_loop();
 void m_main(M*);
 
+// ---- chaos.cpp
+void chaos_start();
+
 // ---- preempt.cpp
 void preempt_learn();                     // start(): where libc lies, and the main stack
 bool preempt_ask(M*);                     // others shall run; false: no signal will reach what it runs
@@ -217,6 +223,9 @@ void world_leave(M*);                     // g0, with a P: gives it up if the wo
 // ---- procs.cpp
 P* new_p(int id);
 int granted_procs();                      // by affinity mask and cgroup
+void procs_start();                       // while there are no other threads
+bool procs_give_up(int fd);               // watch_lock held: is it one of its descriptors? Not any more
+void procs_forget();                      // fork's child
 void watch_procs();                       // has that changed?
 
 // ---- sysmon.cpp, trace.cpp

@@ -49,8 +49,10 @@ static bool build(const char** why) {
     *why = "the kernel refuses an epoll instance or an eventfd (out of descriptors?)";
     return false;
   }
+  procs_start();
   if (!tls_init(why)) {
     netpoll_forget_all();
+    procs_forget();
     return false;
   }
   sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : granted_procs();
@@ -92,6 +94,7 @@ static bool build(const char** why) {
   sched.allg = g;
   if (g_config.chaos) g->sigpend.store(attention::Chaos, std::memory_order_relaxed);
   preempt_learn();
+  chaos_start();
   return true;
 }
 
@@ -122,6 +125,7 @@ void reset_in_child() {
   g_mode.store(Mode::Unstarted);
   t_g = nullptr;
   netpoll_forget_all();
+  procs_forget();
   lot_forget_all();
   m_forget_all();
   new (&sched) Sched{};

@@ -107,6 +107,13 @@ static void leave_p(G* g) {
   p->status.store(PStatus::Syscall, std::memory_order_release); // from here on sysmon may take it
 }
 
+// In the runtime, in an announced call: the P goes at once.
+static void hand_off(G* g) {
+  P* p = g->m->oldp; // null when a handler's verb has ended the call already
+  PStatus s = PStatus::Syscall;
+  if (p && p->status.compare_exchange_strong(s, PStatus::Idle, std::memory_order_acq_rel)) handoffp(p);
+}
+
 void enter_syscall() {
   G* g = getg();
   if (!g || g->insys.load(std::memory_order_relaxed)) return;
@@ -118,6 +125,7 @@ void enter_syscall() {
     if (!runq::empty(p)) wakep();
   }
   leave_p(g);
+  if (GMP_UNLIKELY(chaos(8))) hand_off(g);
   leave_rt(g, 0);
 }
 
@@ -149,9 +157,7 @@ void enter_syscall_block() {
   // Not enter_rt(): that would end the call. A handler must not find program code here, handoffp takes locks.
   g->in_rt.store(1, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  P* p = g->m->oldp; // null when a handler's verb has ended the call already
-  PStatus s = PStatus::Syscall;
-  if (p && p->status.compare_exchange_strong(s, PStatus::Idle, std::memory_order_acq_rel)) handoffp(p);
+  hand_off(g);
   leave_rt(g, 0);
 }
 

@@ -84,7 +84,12 @@ void world_take(P* p) {
 
 void world_leave(M* m) {
   Locked l(sched.lock);
-  if (sched.stopping.load(std::memory_order_relaxed)) world_take(releasep(m));
+  if (!sched.stopping.load(std::memory_order_relaxed)) return;
+  if (m->spinning) { // just made, to search
+    m->spinning = false;
+    sched.nmspinning.fetch_sub(1);
+  }
+  world_take(releasep(m));
 }
 
 void stop_the_world() {

@@ -3,6 +3,7 @@
 #   GMP_BUILD          build directory (default: build/)
 #   GMP_TEST_MAXPROCS  values of GMP_MAXPROCS to run preloaded at; empty: native runs only
 #   GMP_TEST_REPEAT    how often each preloaded run is repeated (tests/run --repeat)
+#   GMP_TEST_CHAOS     FROM-TO: each preloaded run is one in chaos mode for each of these seeds (tests/run --chaos)
 #   GMP_TEST_SECONDS   patience for one run
 #   GMP_TEST_GDB       set: a hanging process is shown to gdb as well
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -13,6 +14,15 @@ programs=$build/tests/programs
 read -ra maxprocs <<<"${GMP_TEST_MAXPROCS-1 2 8}"
 repeat=${GMP_TEST_REPEAT:-1}
 patience=${GMP_TEST_SECONDS:-60}
+seeds=('')
+[ -z "${GMP_TEST_CHAOS:-}" ] || mapfile -t seeds < <(seq "${GMP_TEST_CHAOS%-*}" "${GMP_TEST_CHAOS#*-}")
+seed='' # of this run
+# GMP_DEBUG of a preloaded run: the test's own and the seed.
+debug() {
+  local all=${GMP_DEBUG:-}
+  [ -z "$seed" ] || all+="${all:+,}chaos=$seed"
+  echo "$all"
+}
 
 # A name without a slash is one of our programs where there is such a program, else a command of the system.
 resolve() { if [[ $1 != */* && -x $programs/$1 ]]; then echo "$programs/$1"; else command -v "$1"; fi; }
@@ -24,7 +34,7 @@ natively() { watched "$patience" env -u LD_PRELOAD "$@"; }
 preloaded() {
   local procs=$1
   shift
-  watched "$patience" env "LD_PRELOAD=$library" "GMP_MAXPROCS=$procs" "$@"
+  watched "$patience" env "LD_PRELOAD=$library" "GMP_MAXPROCS=$procs" "GMP_DEBUG=$(debug)" "$@"
 }
 
 need_build() {
@@ -45,7 +55,7 @@ one_preloaded() {
   if [ "$status" = "$wanted" ] && cmp -s "$native_output" "$BATS_TEST_TMPDIR/out"; then return 0; fi
   command=$(quoted "$@")
   echo "preloaded run differs from the native one; to reproduce:"
-  echo "  LD_PRELOAD=$library GMP_MAXPROCS=$procs $command"
+  echo "  LD_PRELOAD=$library GMP_MAXPROCS=$procs GMP_DEBUG=$(debug) $command"
   if [ "$status" = 124 ]; then echo "it hung (no end after $patience s)"; else echo "status $status, natively $wanted"; fi
   diff -u --label native "$native_output" --label preloaded "$BATS_TEST_TMPDIR/out" | head -40 || true
   echo "its standard error:"
@@ -67,12 +77,15 @@ both() {
     return 1
   fi
   for procs in "${maxprocs[@]}"; do
-    for ((round = 1; round <= repeat; round++)); do
-      one_preloaded "$procs" "$status" "$command" "$@" && continue
-      [ "$repeat" = 1 ] || echo "(that was round $round of $repeat)"
-      failures=$((failures + 1))
-      break
+    for seed in "${seeds[@]}"; do
+      for ((round = 1; round <= repeat; round++)); do
+        one_preloaded "$procs" "$status" "$command" "$@" && continue
+        [ "$repeat" = 1 ] || echo "(that was round $round of $repeat)"
+        failures=$((failures + 1))
+        break 2
+      done
     done
+    seed=''
   done
   [ "$failures" = 0 ]
 }

@@ -1,4 +1,7 @@
 // Making, ending, yielding and sleeping.
+#include <semaphore.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include "crew.hpp"
 
 namespace {
@@ -81,5 +84,46 @@ void skynet(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * leaves);
 }
 BENCHMARK(skynet)->Arg(1000)->UseRealTime();
+
+// Until the child has been made, has run and is reaped; beside so many threads that sleep.
+void fork_with_threads(benchmark::State& state) {
+  const SmallStacks small;
+  static sem_t never;
+  sem_init(&never, 0, 0);
+  std::vector<pthread_t> threads(static_cast<size_t>(state.range(0)));
+  for (auto& t : threads)
+    must(pthread_create(&t, small.get(), [](void*) -> void* { return sem_wait(&never), nullptr; }, nullptr), "pthread_create");
+  for (auto _ : state) {
+    const pid_t pid = fork();
+    if (pid == 0) _exit(0);
+    int status = 1;
+    if (pid < 0 || waitpid(pid, &status, 0) != pid || status != 0) state.SkipWithError("the child failed");
+  }
+  for (size_t i = 0; i < threads.size(); ++i) sem_post(&never);
+  for (auto& t : threads) must(pthread_join(t, nullptr), "pthread_join");
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(fork_with_threads)->Arg(10000)->UseRealTime();
+
+// How long after its time a sleeper runs, four threads that compute being there.
+void late_among_4_spinners(benchmark::State& state) {
+  std::atomic<bool> stop{false};
+  pthread_t threads[4];
+  for (auto& t : threads)
+    must(pthread_create(&t, nullptr, [](void* stop) -> void* {
+           while (!static_cast<std::atomic<bool>*>(stop)->load(std::memory_order_relaxed)) {}
+           return nullptr;
+         }, &stop), "pthread_create");
+  for (auto _ : state) {
+    const timespec ms{0, 1000000};
+    const double begin = now();
+    nanosleep(&ms, nullptr);
+    state.SetIterationTime(now() - begin - 1e-3);
+  }
+  stop = true;
+  for (auto& t : threads) must(pthread_join(t, nullptr), "pthread_join");
+  state.SetItemsProcessed(state.iterations());
+}
+BENCHMARK(late_among_4_spinners)->Iterations(40)->UseManualTime();
 
 } // namespace
