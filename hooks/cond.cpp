@@ -61,11 +61,16 @@ int shared_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   int state;
   pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
   int r;
-  if (mutex_kind(m) & kMutexShared) {
-    enter_syscall();
-    r = real_wait(c, m, u);
-    exit_syscall();
-  } else if ((r = mutex_check_unlock(m, mutex_kind(m))) == 0) {
+  const int kind = mutex_kind(m);
+  if (mutex_libcs(kind)) {
+    r = with_kernel_tid([&] {
+      enter_syscall();
+      const int e = real_wait(c, m, u);
+      exit_syscall();
+      return e;
+    });
+    if (r == ENOTRECOVERABLE && mutex_kernels(kind)) unlock_from_m(); // no longer held
+  } else if ((r = mutex_check_unlock(m, kind)) == 0) {
     // libc can't unlock our mutex, and there is no way to unlock it between its queueing and its sleep. So it waits with a mutex of
     // its own for a short while, and what may have been missed comes out as the spurious wake-up that POSIX allows.
     pthread_mutex_t own = PTHREAD_MUTEX_INITIALIZER;
@@ -102,9 +107,9 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   test_cancel();
 
   // A recursive mutex is given up once only, as glibc does it: held twice, it stays ours while we wait.
-  bool movable = !(kind & kMutexShared) && !((kind & kMutexType) == PTHREAD_MUTEX_RECURSIVE && m->__data.__count > 1);
+  bool movable = !mutex_libcs(kind) && !((kind & kMutexType) == PTHREAD_MUTEX_RECURSIVE && m->__data.__count > 1);
   // Waiting users keep the mutex from being destroyed. (A robust one uses the field otherwise and may always be.)
-  bool counted = !(kind & (kMutexShared | kMutexRobust));
+  bool counted = !mutex_libcs(kind) && !(kind & kMutexRobust);
   if (counted) m->__data.__nusers++;
 
   auto state = state_of(c);

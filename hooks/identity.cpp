@@ -1,9 +1,10 @@
-// Who am I: thread ids, names, bounds of the stack, CPU clocks. pthread_self and pthread_equal are libc's: the handle is the TCB's
+// Who am I: thread ids, names, bounds of the stack. pthread_self and pthread_equal are libc's: the handle is the TCB's
 // address. libc's own versions of what stands here ask the kernel about the tid in the TCB, which a G's never is.
 #include <cstdarg>
 #include <cstring>
 #include <fcntl.h>
 #include <sys/prctl.h>
+#include "hooks/own_thread.hpp"
 #include "hooks/thread.hpp"
 #include "hooks/thread_libc.hpp"
 #include "hooks/tid_address.hpp"
@@ -13,7 +14,6 @@ namespace gmp {
 GMP_REAL(pthread_getattr_np);
 GMP_REAL(pthread_setname_np);
 GMP_REAL(pthread_getname_np);
-GMP_REAL(pthread_getcpuclockid);
 
 static constexpr size_t kNameSize = 16; // the kernel's TASK_COMM_LEN
 
@@ -76,15 +76,13 @@ static int attr_of_g(G* g, pthread_t t, pthread_attr_t* attr) {
   Thread* th = thread_at(t);
   bool detached = th->join.load(std::memory_order_relaxed) & Thread::Detached;
   pthread_attr_setdetachstate(attr, detached ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
-  if (th->sched_set) {
-    sched_param param{};
-    param.sched_priority = th->sched_priority;
-    pthread_attr_setschedpolicy(attr, th->sched_policy);
-    pthread_attr_setschedparam(attr, &param);
-  }
-  unsigned char mask[sizeof th->affinity] = {};
-  if (th->affinity_set) memcpy(mask, th->affinity, sizeof mask);
-  else if (sys(SYS_sched_getaffinity, 0, sizeof mask, mask) < 0) return 0; // more processors than we keep: left out
+  sched_param param{};
+  int policy = 0;
+  read_sched(g, &policy, &param.sched_priority);
+  pthread_attr_setschedpolicy(attr, policy);
+  pthread_attr_setschedparam(attr, &param);
+  unsigned char mask[128] = {};
+  if (sys(SYS_sched_getaffinity, state_tid(g), sizeof mask, mask) < 0) return 0; // more processors than we keep: left out
   int error = pthread_attr_setaffinity_np(attr, sizeof mask, reinterpret_cast<cpu_set_t*>(mask));
   if (error) pthread_attr_destroy(attr);
   return error;
@@ -133,16 +131,7 @@ GMP_HOOK int pthread_getname_np(pthread_t t, char* buf, size_t size) {
   return size < kNameSize ? ERANGE : get_g_name(g, buf, size);
 }
 
-// A thread's own clock is that of the kernel thread it runs on, so it counts from somewhere and only while the G stays there; for
-// another thread there is only the process's.
-GMP_HOOK int pthread_getcpuclockid(pthread_t t, clockid_t* clock) {
-  G* g = native() ? nullptr : g_of_handle(t);
-  if (!g) return native() || t == pthread_self() ? REAL(pthread_getcpuclockid)(t, clock) : ESRCH;
-  *clock = t == pthread_self() ? CLOCK_THREAD_CPUTIME_ID : CLOCK_PROCESS_CPUTIME_ID;
-  return 0;
-}
-
-// prctl(PR_SET_NAME) is the other way to name oneself. All else goes to the kernel thread as it is.
+// prctl(PR_SET_NAME) is the other way to name oneself. What is the kernel thread's is set on one of the caller's own.
 GMP_HOOK int prctl(int option, ...) {
   va_list list;
   va_start(list, option);
@@ -155,7 +144,9 @@ GMP_HOOK int prctl(int option, ...) {
     return int(ret(-set_g_name(g, name, strnlen(name, kNameSize - 1)))); // the kernel cuts a long one
   }
   if (g && a && option == PR_GET_NAME) return int(ret(-get_g_name(g, reinterpret_cast<char*>(a), kNameSize)));
-  long r = sys(SYS_prctl, option, a, b, c, d); // PR_GET_TID_ADDRESS: not every kernel has it, and the address may be bad
+  on_own_m();
+  // PR_GET_TID_ADDRESS: not every kernel has it, and the address may be bad
+  const long r = g && own_thread_call(SYS_prctl, option, long(a)) ? own_sys(SYS_prctl, option, a, b, c, d) : sys(SYS_prctl, option, a, b, c, d);
   if (g && r == 0 && option == PR_GET_TID_ADDRESS) *reinterpret_cast<int**>(a) = tid_address();
   return int(ret(r));
 }

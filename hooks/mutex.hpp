@@ -18,6 +18,13 @@ inline constexpr int kMutexLocked = 1, kMutexParked = 2;
 // __kind: the two low bits are the type (PTHREAD_MUTEX_*_NP), the others as in glibc. kMutexShared stands only on process-shared
 // mutexes here; glibc sets it on every robust one, pthread_mutex_init takes it off again where it isn't meant.
 inline constexpr int kMutexType = 3, kMutexRobust = 16, kMutexInherit = 32, kMutexProtect = 64, kMutexShared = 128;
+// libc's own, in the kernel: those in which other processes, or the kernel, read the owner's id, and those that raise its priority. The G is
+// locked to its kernel thread while it holds one (mutex_kernel.cpp).
+inline constexpr bool mutex_kernels(int kind) {
+  return (kind & kMutexProtect) || ((kind & kMutexShared) && (kind & (kMutexRobust | kMutexInherit)));
+}
+// Not our protocol: libc's.
+inline constexpr bool mutex_libcs(int kind) { return kind & (kMutexShared | kMutexProtect); }
 inline constexpr int kMutexElision = 0x300; // hints that mean nothing here
 
 // __owner of a robust mutex, besides a thread id (glibc's values for the first two; it keeps the third in its lock word).
@@ -95,6 +102,20 @@ inline bool mutex_mark_parked_if_locked(pthread_mutex_t* m) {
 }
 inline void mutex_mark_parked(pthread_mutex_t* m) { mutex_word(m).fetch_or(kMutexParked, std::memory_order_relaxed); }
 inline void mutex_clear_parked(pthread_mutex_t* m) { mutex_word(m).fetch_and(~kMutexParked, std::memory_order_relaxed); }
+
+// Those of mutex_kernels(), and libc's functions on them (mutex_kernel.cpp).
+int kernel_mutex_lock(pthread_mutex_t*, int kind, bool wait, const Until*);
+int kernel_mutex_unlock(pthread_mutex_t*);
+int kernel_mutex_tid(); // whose the calling thread's are: a kernel thread's id
+// f() with that in the TCB, from where libc takes it.
+template <class F> inline int with_kernel_tid(F f) {
+  G* g = getg();
+  const int tid = g ? own_m_tid(g) : 0;
+  if (!tid) return f();
+  const int was = swap_libc_tid(tid), r = f();
+  swap_libc_tid(was);
+  return r;
+}
 
 // Robust mutexes (mutex_robust.cpp).
 int robust_acquired(pthread_mutex_t*);

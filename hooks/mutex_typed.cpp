@@ -1,6 +1,5 @@
 // Mutexes of every type: owner, recursion and error checks as glibc 2.36 has them, and where a mutex is not ours to lock
-// (process-shared, or the library stands aside) libc's own functions.
-#include <sched.h>
+// (process-shared, with a priority ceiling, or the library stands aside) libc's own functions.
 #include "hooks/mutex.hpp"
 
 namespace gmp {
@@ -31,13 +30,6 @@ int shared_lock(pthread_mutex_t* m, const Until* u) {
 
 bool plain(int kind) { return kind == PTHREAD_MUTEX_NORMAL || kind == PTHREAD_MUTEX_ADAPTIVE_NP; }
 
-// Priority protection wants a real-time policy: a SCHED_OTHER thread gets EINVAL from the kernel natively. Real-time threads are kept on
-// paper only, so there is no priority to raise.
-bool ceiling_allows(const pthread_mutex_t* m) {
-  const Thread* t = self();
-  return t->sched_set && t->sched_policy != SCHED_OTHER && t->sched_priority <= m->__data.__spins;
-}
-
 // Who holds a mutex with an owner: a robust one keeps it in __nusers, because __owner tells its state there.
 int holder(const pthread_mutex_t* m, int kind) {
   if (kind & kMutexRobust) return int(__atomic_load_n(&m->__data.__nusers, __ATOMIC_RELAXED));
@@ -47,7 +39,7 @@ int holder(const pthread_mutex_t* m, int kind) {
 enum class Take { Wait, Try };
 
 GMP_NOINLINE int lock_owned(pthread_mutex_t* m, int kind, Take take, const Until* u) {
-  if (kind & ~(kMutexType | kMutexRobust | kMutexInherit | kMutexProtect)) return EINVAL;
+  if (kind & ~(kMutexType | kMutexRobust | kMutexInherit)) return EINVAL;
   if (holder(m, kind) == mutex_self()) { // only we ourselves can have written that, so a plain look is enough
     int type = kind & kMutexType;
     if (type == PTHREAD_MUTEX_RECURSIVE) {
@@ -58,7 +50,6 @@ GMP_NOINLINE int lock_owned(pthread_mutex_t* m, int kind, Take take, const Until
     // trylock of a plain error-checking mutex says EBUSY, of a robust or inheriting one EDEADLK.
     if (type == PTHREAD_MUTEX_ERRORCHECK && (take == Take::Wait || kind != PTHREAD_MUTEX_ERRORCHECK)) return EDEADLK;
   }
-  if ((kind & kMutexProtect) && !ceiling_allows(m)) return EINVAL;
   if (take == Take::Try) {
     if (!mutex_try_word(m)) return EBUSY;
   } else if (int e = mutex_acquire(m, u)) {
@@ -81,11 +72,12 @@ int mutex_acquired(pthread_mutex_t* m, int kind) {
 }
 
 int mutex_check_unlock(pthread_mutex_t* m, int kind) {
-  if (plain(kind) || kind == (kMutexProtect | PTHREAD_MUTEX_NORMAL) || kind == (kMutexProtect | PTHREAD_MUTEX_ADAPTIVE_NP)) return 0;
-  if (kind & kMutexShared) { // libc's layout: robust and inheriting ones have the owner in the lock word
-    if (kind & (kMutexRobust | kMutexInherit)) return (m->__data.__lock & 0x3fffffff) == mutex_self() ? 0 : EPERM;
+  if (plain(kind)) return 0;
+  if (mutex_libcs(kind)) { // libc's layout: robust and inheriting ones have the owner in the lock word
+    if (kind & (kMutexRobust | kMutexInherit)) return (m->__data.__lock & 0x3fffffff) == kernel_mutex_tid() ? 0 : EPERM;
     int type = kind & kMutexType;
     if (type == PTHREAD_MUTEX_NORMAL || type == PTHREAD_MUTEX_ADAPTIVE_NP) return 0;
+    if (kind & kMutexProtect) return m->__data.__owner == kernel_mutex_tid() ? 0 : EPERM;
     return m->__data.__owner == mutex_self() ? 0 : EPERM;
   }
   return holder(m, kind) == mutex_self() ? 0 : EPERM;
@@ -111,6 +103,7 @@ GMP_NOINLINE int mutex_lock_any(pthread_mutex_t* m, const Until* u) {
     if (!e) mutex_note_owner(m, self()->tid);
     return e;
   }
+  if (mutex_kernels(kind)) return kernel_mutex_lock(m, kind, true, u);
   if (kind & kMutexShared) return shared_lock(m, u);
   return lock_owned(m, kind, Take::Wait, u);
 }
@@ -123,6 +116,7 @@ int mutex_trylock_any(pthread_mutex_t* m) {
     mutex_note_owner(m, self()->tid);
     return 0;
   }
+  if (mutex_kernels(kind)) return kernel_mutex_lock(m, kind, false, nullptr);
   if (kind & kMutexShared) return REAL(pthread_mutex_trylock)(m);
   return lock_owned(m, kind, Take::Try, nullptr);
 }
@@ -147,8 +141,9 @@ int mutex_unlock_any(pthread_mutex_t* m) {
     mutex_release(m);
     return 0;
   }
+  if (mutex_kernels(kind)) return kernel_mutex_unlock(m);
   if (kind & kMutexShared) return REAL(pthread_mutex_unlock)(m);
-  if (kind & ~(kMutexType | kMutexRobust | kMutexInherit | kMutexProtect)) return EINVAL;
+  if (kind & ~(kMutexType | kMutexRobust | kMutexInherit)) return EINVAL;
   if (mutex_check_unlock(m, kind)) return EPERM;
   if ((kind & kMutexType) == PTHREAD_MUTEX_RECURSIVE && --m->__data.__count != 0) // held on
     return (kind & kMutexRobust) && m->__data.__owner == kOwnerInconsistent ? ENOTRECOVERABLE : 0;

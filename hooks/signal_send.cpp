@@ -68,5 +68,7 @@ GMP_ALIAS(gsignal, raise);
 GMP_HOOK int tgkill(pid_t pid, pid_t tid, int sig) {
   if (native() || !getg() || tid < 0x20000000) return REAL(tgkill)(pid, tid, sig);
   if (pid != sys(SYS_getpid)) return int(ret(-ESRCH));
-  return int(ret(tid == self_tid() ? to_self(sig) : sys(SYS_kill, pid, sig)));
+  if (tid == self_tid()) return int(ret(to_self(sig)));
+  G* g = g_of_gtid(tid);
+  return int(ret(g ? to_g(g, sig) : -ESRCH));
 }

@@ -2,6 +2,7 @@
 // that wake a suspended machine, clocks of other processes) are the kernel's business, with the P handed off.
 #include <threads.h>
 #include <unistd.h>
+#include "hooks/cputime.hpp"
 #include "hooks/thread.hpp"
 
 namespace gmp {
@@ -16,11 +17,32 @@ bool served(clockid_t c) {
 }
 
 // Returns 0 or the error number, as clock_nanosleep does. flags other than TIMER_ABSTIME mean nothing to the kernel.
+// On another thread's processor time, which grows no faster than the real one.
+int sleep_on_cpu(clockid_t clock, int flags, const timespec* time, timespec* left) {
+  G* g;
+  const CpuClock c = g_of_clock(clock, &g);
+  if (c == CpuClock::Gone || g == getg()) return EINVAL; // the kernel's rule too: nobody could wake up from the own one
+  if (!time) return EFAULT;
+  if (time->tv_nsec < 0 || time->tv_nsec >= kSecond || time->tv_sec < 0) return EINVAL;
+  const bool absolute = flags & TIMER_ABSTIME;
+  const int64_t end = time->tv_sec * kSecond + time->tv_nsec + (absolute ? 0 : g_cpu_time(g));
+  while (g_of_clock(clock, &g) == CpuClock::Yes) {
+    int64_t rest = end - g_cpu_time(g);
+    if (rest <= 0) return 0;
+    if (sleep_until(nanotime() + (rest < 1000000 ? 1000000 : rest)) != Wait::Interrupted || after_interrupt(false) == After::Retry) continue;
+    if (!absolute && left) *left = {rest / kSecond, rest % kSecond};
+    return EINTR;
+  }
+  for (;;) // a clock that has stopped: natively, too, only a signal ends this
+    if (sleep_until(kNoDeadline) == Wait::Interrupted && after_interrupt(false) == After::Eintr) return EINTR;
+}
+
 int sleep_on(clockid_t clock, int flags, const timespec* time, timespec* left) {
   if (native()) return REAL(clock_nanosleep)(clock, flags, time, left);
   test_cancel();
   if (!getg() || !served(clock)) {
     if (clock == CLOCK_THREAD_CPUTIME_ID) return EINVAL; // libc's rule: nobody could wake up from it
+    if (G* g; g_of_clock(clock, &g) != CpuClock::No) return sleep_on_cpu(clock, flags, time, left);
     return int(-blocking_point_once(SYS_clock_nanosleep, clock, flags, time, left));
   }
   if (!time) return EFAULT;

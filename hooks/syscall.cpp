@@ -2,7 +2,9 @@
 // something else in a G: private futexes, the thread's id, closing a descriptor.
 #include <initializer_list>
 #include "hooks/fdtable.hpp"
+#include "hooks/cputime.hpp"
 #include "hooks/futex.hpp"
+#include "hooks/own_thread.hpp"
 #include "hooks/process.hpp"
 #include "hooks/thread.hpp"
 #include "hooks/tid_address.hpp"
@@ -46,6 +48,24 @@ constexpr Bits may_block() {
 }
 constinit const Bits g_may_block = may_block();
 
+// What the kernel keeps for each of its threads, or knows by a thread's id.
+constexpr Bits of_the_thread() {
+  Bits b;
+  for (long n : {
+         (long)SYS_prctl, (long)SYS_setuid, (long)SYS_setgid, (long)SYS_setreuid, (long)SYS_setregid, (long)SYS_setresuid, (long)SYS_setresgid,
+         (long)SYS_setgroups, (long)SYS_setfsuid, (long)SYS_setfsgid, (long)SYS_capset, (long)SYS_setns, (long)SYS_set_mempolicy,
+         (long)SYS_ioperm, (long)SYS_iopl, (long)SYS_pkey_alloc, (long)SYS_keyctl, (long)SYS_unshare, (long)SYS_personality,
+         (long)SYS_seccomp, (long)SYS_arch_prctl, (long)SYS_ptrace, (long)SYS_setpriority, (long)SYS_getpriority, (long)SYS_ioprio_set,
+         (long)SYS_ioprio_get, (long)SYS_sched_setaffinity, (long)SYS_sched_getaffinity, (long)SYS_sched_setscheduler,
+         (long)SYS_sched_getscheduler, (long)SYS_sched_setparam, (long)SYS_sched_getparam, (long)SYS_sched_rr_get_interval,
+         (long)SYS_sched_setattr, (long)SYS_sched_getattr, (long)SYS_clock_gettime, (long)SYS_clock_getres, (long)SYS_getrusage,
+         (long)SYS_set_robust_list, (long)SYS_rseq,
+       })
+    b.word[n / 64] |= uint64_t(1) << (n % 64);
+  return b;
+}
+constinit const Bits g_of_the_thread = of_the_thread();
+
 // A child with a copy of the memory comes back here as fork's does. (One on a stack of its own can't: it has no frame to return to.)
 constexpr long kVm = 0x100;
 bool copies_process(long n, long a, long b) {
@@ -81,6 +101,8 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
   default: {
     long r;
     if (fd_raw_call(n, a, b, c, d, e, &r)) return ret(r);
+    if (GMP_UNLIKELY(g_of_the_thread.has(n)) && getg() && (own_raw_call(n, a, b, c, d, e, f, &r) || sched_raw_call(n, a, b, c, d, &r) || cpu_raw_call(n, a, b, &r)))
+      return ret(r);
   }
   }
   if (copies_process(n, a, b)) {

@@ -34,6 +34,9 @@ static GMP_NOINLINE bool begin() {
     sys(SYS_prctl, 16 /*PR_GET_NAME*/, name, 0, 0, 0);
     set_name(getg(), name);
     redirect_main_exit();
+    own_from_start();
+    for (int i = 0; i < self()->kernel_mutexes; i++) lock_to_m();
+    self()->kernel_mutexes = 0;
   }
   return true;
 }
@@ -48,19 +51,10 @@ static uint64_t callers_mask(G* g) {
 // The new thread's own thread-locals; the shell may have been another thread's. It does not run before spawn_commit.
 static Thread* fill(G* g, G* creator, const ThreadSpec& spec) {
   uintptr_t tp = thread_pointer_of(g);
-  Thread *t = thread_at(tp), *from = self();
+  Thread* t = thread_at(tp);
   memset(static_cast<void*>(t), 0, sizeof *t);
   t->join.store(spec.detached ? Thread::Detached : Thread::Joinable, std::memory_order_relaxed);
   t->tid = gtid(g);
-  if (GMP_UNLIKELY(spec.sched_set || from->sched_set)) {
-    t->sched_set = true;
-    t->sched_policy = spec.sched_set ? spec.sched_policy : from->sched_policy;
-    t->sched_priority = spec.sched_set ? spec.sched_priority : from->sched_priority;
-  }
-  if (GMP_UNLIKELY(spec.affinity_set || from->affinity_set)) {
-    t->affinity_set = true;
-    memcpy(t->affinity, spec.affinity_set ? spec.affinity : from->affinity, sizeof t->affinity);
-  }
   cancel_word(tp)->store(0, std::memory_order_relaxed);
   set_sigmask_of(g, spec.mask_set ? spec.mask : callers_mask(creator));
   char name[16] = "";
@@ -82,6 +76,8 @@ static int create(pthread_t* out, const pthread_attr_t* attr, void* (*start)(voi
   }
   if (GMP_UNLIKELY(!g)) return error;
   Thread* t = fill(g, getg(), spec);
+  if (GMP_UNLIKELY(spec.sched_set || spec.affinity_set || (getg() && own_m_tid(getg()))))
+    if (int e = give_kernel_thread(g, spec)) return spawn_abandon(g), e;
   t->start = start;
   t->start_c11 = start_c11;
   t->arg = arg;
@@ -94,7 +90,8 @@ static int create(pthread_t* out, const pthread_attr_t* attr, void* (*start)(voi
 void thread_in_child() {
   Thread* t = self();
   t->tid = 0;
-  t->sched_set = t->affinity_set = t->tid_address_set = false;
+  t->own_sched_only = t->tid_address_set = false;
+  t->kernel_mutexes = 0;
   t->robust_held = nullptr; // the parent holds them; the memory may go
 }
 

@@ -20,10 +20,8 @@ struct Thread {
   void* arg;
   void* result;
   bool exit_called;                  // result is what pthread_exit was given; else an unwound thread was cancelled
-  // Scheduling as the program set it; nothing of it reaches the kernel (thread_sched.cpp).
-  bool sched_set, affinity_set;
-  int sched_policy, sched_priority;
-  unsigned char affinity[128];
+  int kernel_mutexes;                // that the first thread locked before there was a G to lock to its kernel thread (mutex_kernel.cpp)
+  bool own_sched_only;               // its own kernel thread is for policy or affinity and nothing else (thread_sched.cpp)
   // Signals (signal.cpp): set by the trampoline when a handler ran; `no_restart` if its action lacked SA_RESTART.
   bool handler_ran, handler_no_restart;
   // Sent to this thread by pthread_kill and not yet delivered; of these: by pthread_sigqueue, with the last value.

@@ -60,8 +60,6 @@ static int read_given(const pthread_attr_t* attr, ThreadSpec* spec) {
     memcpy(&spec->mask, &mask, sizeof spec->mask);
   }
   read_affinity(attr, spec);
-  if (spec->affinity_set)
-    if (int error = try_affinity(sizeof spec->affinity, spec->affinity)) return error;
   value = PTHREAD_INHERIT_SCHED;
   pthread_attr_getinheritsched(attr, &value);
   if (value == PTHREAD_EXPLICIT_SCHED) {
@@ -70,7 +68,6 @@ static int read_given(const pthread_attr_t* attr, ThreadSpec* spec) {
     pthread_attr_getschedparam(attr, &param);
     spec->sched_priority = param.sched_priority;
     spec->sched_set = true;
-    return try_sched(spec->sched_policy, spec->sched_priority);
   }
   return 0;
 }

@@ -58,12 +58,13 @@ struct ThreadSpec {
   uint64_t mask;
   bool sched_set, affinity_set;
   int sched_policy, sched_priority;
-  unsigned char affinity[sizeof(Thread::affinity)];
+  unsigned char affinity[128];
 };
 int read_attr(const pthread_attr_t* attr, ThreadSpec* spec);
 
-// What the kernel says to a scheduling policy or an affinity mask for a thread of ours; nothing stays set. 0 or an errno.
-int try_sched(int policy, int priority);
-int try_affinity(size_t size, const void* mask);
+// A kernel thread of its own for a thread that is being made, if it needs one (thread_sched.cpp). 0 or an errno.
+int give_kernel_thread(G*, const ThreadSpec&);
+void own_from_start(); // by main, when there are Gs
+void read_sched(const G*, int* policy, int* priority);
 
 } // namespace gmp

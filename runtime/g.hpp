@@ -63,6 +63,7 @@ struct alignas(64) G {
   WaitReason reason;
   G* schedlink;                      // next in whatever list owns this G
   uint64_t sigmask;                  // what the kernel shall have while this G runs
+  std::atomic<M*> lockedm;           // runs only there (lockedm.cpp); null: anywhere
   // -- waiting and identity
   // sysmon's look (sysmon.cpp, rob): in the runtime or in an announced call, at one instant.
   bool out_of_reach() const {
@@ -85,10 +86,15 @@ struct alignas(64) G {
   size_t stack_size, guard_size;
   size_t asked_size;                 // of the stack, by the program: what it is told (the rest is slack for a signal frame)
   char* stack_top;                   // where the first frame goes
-  bool user_stack, dirty_stack;
+  bool user_stack, dirty_stack, libc_state;
   uint16_t wait_n;                   // for dumps: how many PollItems
   short blocked_call;                // what held its P unannounced (blocktrace.cpp), plus 1; 0: nothing
   int64_t blocked_at;
+  int lock_count;                    // lock_to_m() without unlock_from_m(); this and own_m under sched.lockedm_lock
+  bool own_m;                        // lockedm's kernel state has been changed for it: the two end together
+  bool own_robust;                   // lockedm's robust list is this G's
+  std::atomic<int64_t> cpu_ns;       // processor time up to m->cpu_mark (cputime.cpp)
+  int64_t cpu_told;                  // what was last said of it: never goes back; sched.cpu_lock
   char name[16];
   G *all_prev, *all_next;            // every shell, for dumps; sched.allg_lock
 };
@@ -100,6 +106,7 @@ struct M {
   P* p;                              // null: idle, in a system call, or robbed
   P* nextp;                          // given by whoever wakes this M
   P* oldp;                           // the P it had before the system call
+  G* lockedg;                        // runs only this one (lockedm.cpp)
   bool spinning;                     // out of work and looking for some
   // What is to be done with the G that has left the M, once its registers are saved. Returns true when it is to run on.
   bool (*after)(M*, G*);
@@ -110,6 +117,11 @@ struct M {
   int syscall_fd;                    // /proc/self/task/TID/syscall, opened by sysmon at need; -1
   int preempt_timer;                 // the kernel's, on this thread's processor time; -1: not made yet, -2: can't be had (watch_lock)
   std::atomic<bool> preempt_armed;   // it has not expired yet
+  bool doomed;                       // ends when it has left the G it runs
+  std::atomic<uint32_t> made;        // an M asked for by make_m(): 1 once it has a tid, 2 when there is none to be had
+  int charge_in, charge_every;       // switches until the next look at that clock (cputime.cpp)
+  std::atomic<int64_t> cpu_mark;     // the kernel thread's clock when its G was last charged
+  struct RobustHead { void* next; long offset; void* pending; } robust; // lockedm.cpp
   std::atomic<bool> stop_sent;       // a stop signal (syscall.cpp) is on its way to this kernel thread
   Note note;                         // parked here
   M* schedlink;                      // idle list / template's request list

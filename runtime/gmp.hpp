@@ -108,6 +108,8 @@ void free_g(G*);
 // The kernel thread that runs G now or sits in a system call for it; 0: none. A hint: it may be another's by the time it is used.
 int kernel_tid_of(const G*);
 bool alive(const G*);                    // has not ended yet
+// The living G whose gtid() that is; null: none. Looks through all.
+G* g_of_gtid(int tid);
 // Number of Gs that exist (main included).
 long g_count();
 
@@ -282,6 +284,39 @@ void set_maxprocs(int n);
 
 // In chaos mode: the runtime's own handler, which says the seed. To the program the action is SIG_DFL.
 bool is_crash_handler(const void* handler);
+
+// ---------------------------------------------------------------- a kernel thread of one's own
+// Go's LockOSThread, counted: from here on the calling G runs only on the kernel thread it is on, and that runs only this G.
+void lock_to_m();
+void unlock_from_m();
+// For what the kernel keeps for each of its threads. Gives g an M of its own and has apply(tid) change that kernel thread: its result; when negative,
+// g is as it was before. On another G than the caller it tells when that is next switched to or leaves the runtime.
+long own_m(G* g, FnRef<long(int tid)> apply);
+// The calling G's kernel thread is as all others are again.
+void disown_m();
+// The kernel thread that carries g's own state, where it has one (or is locked to one); else 0.
+int own_m_tid(const G*);
+bool has_own_m(const G*);
+// One whose state is what every other M has.
+int plain_m_tid();
+// Sees to it that the caller is on its own M, if it has one.
+void on_own_m();
+// For a G not yet running: an M of its own, made by the calling kernel thread, whose state it inherits but for what is given. 0 or an errno.
+struct KernelSched {
+  bool sched_set;
+  int policy, priority;
+  const void* affinity; // null: inherited
+  size_t affinity_size;
+};
+int spawn_own_m(G* not_yet_running, const KernelSched&);
+// The kernel's robust list (set_robust_list) of the caller's kernel thread, to which it is locked, is the one in the G's own TCB from here on.
+// Its unlock_from_m() gives it back; its end hands the list on.
+void own_robust_list();
+// The id in the calling G's TCB, which libc's own code compares with and gives to the kernel.
+int swap_libc_tid(int tid);
+
+// Processor time. The first call makes every switch charge the Gs for theirs.
+int64_t g_cpu_time(G*);
 
 // ---------------------------------------------------------------- looking in
 struct Stats { long gs, ms, ps, spinning, idle_ps, idle_ms, runq, handoffs, unannounced, steals, parks, polls, preempts; };

@@ -4,7 +4,7 @@
 //   a lot bucket > a second bucket (higher address last) > (run queues are lock-free; sched.lock through ready())
 //   FdRec.lock  >  (same as bucket)
 //   P.timers.lock > (same as bucket)
-//   sched.reap_lock > sched.watch_lock (sysmon);  sched.template_lock > none
+//   sched.reap_lock > sched.watch_lock (sysmon);  sched.template_lock > none;  sched.lockedm_lock > none;  sched.cpu_lock > none
 // A bucket, an FdRec and a timer heap are never held together.
 #pragma once
 #include "runtime/base.hpp"

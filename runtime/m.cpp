@@ -162,6 +162,7 @@ static bool wait_idle(M* m) {
 bool stopm(M* m) {
   GMP_ASSERT(!m->p && !m->spinning);
   idle_mask(m);
+  m->charge_in = 0;
   if (!wait_idle(m)) return false;
   P* p = m->nextp;
   m->nextp = nullptr;

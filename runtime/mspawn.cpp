@@ -44,6 +44,7 @@ M* new_m_record() {
   m->id = sched.mids.fetch_add(1);
   m->syscall_fd = -1;
   m->preempt_timer = -1;
+  m->made.store(1, std::memory_order_relaxed);
   m->rng = uint32_t(arch::cycles()) | 1;
   if (g_config.chaos) m->rng = uint32_t(g_config.chaos * 2654435761u + unsigned(m->id)) | 1;
   m->all_next = sched.allm;
@@ -51,8 +52,12 @@ M* new_m_record() {
   return m;
 }
 
-static void free_m_record(M* m) {
+void free_m_record(M* m) {
   Locked l(sched.lock);
+  if (m->robust.next) { // the kernel reads it when the thread is gone: never used again
+    sched.nm.fetch_sub(1);
+    return;
+  }
   m->schedlink = sched.mfree;
   sched.mfree = m;
   sched.nm.fetch_sub(1);
@@ -72,6 +77,42 @@ void template_request(M* m) {
     sched.template_pending.fetch_add(1);
   }
   template_poke();
+}
+
+static void* m_entry(void* arg) {
+  m_main(static_cast<M*>(arg));
+  return nullptr;
+}
+
+void template_queue_m(M* m) {
+  {
+    Locked l(sched.template_lock);
+    m->schedlink = sched.template_queue;
+    sched.template_queue = m;
+  }
+  template_poke();
+}
+
+int make_m_here(M* m, const KernelSched& k) {
+  pthread_attr_t a;
+  pthread_attr_init(&a);
+  pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
+  pthread_attr_setstacksize(&a, kG0Stack + shell_overhead());
+  const uint64_t block[16] = {~((1ull << 31) | (1ull << 32))}; // as the template's
+  pthread_attr_setsigmask_np(&a, reinterpret_cast<const sigset_t*>(block));
+  if (k.sched_set) {
+    sched_param p{};
+    p.sched_priority = k.priority;
+    pthread_attr_setinheritsched(&a, PTHREAD_EXPLICIT_SCHED);
+    pthread_attr_setschedpolicy(&a, k.policy);
+    pthread_attr_setschedparam(&a, &p);
+  }
+  int e = k.affinity ? pthread_attr_setaffinity_np(&a, k.affinity_size, static_cast<const cpu_set_t*>(k.affinity)) : 0;
+  unsigned long t;
+  if (!e) e = g_real_pthread_create(&t, &a, m_entry, m);
+  pthread_attr_destroy(&a);
+  if (!e) m->tid = tcb_tid(t);
+  return e;
 }
 
 // A P that waits for an M to be made, taken back: an M has become idle meanwhile. Making one may take for ever, if the program's malloc holds
@@ -105,11 +146,6 @@ void template_poke() {
   futex_wake(&sched.template_word, 1);
 }
 
-static void* m_entry(void* arg) {
-  m_main(static_cast<M*>(arg));
-  return nullptr;
-}
-
 void m_main(M* m) {
   t_m = m;
   m->g0_tp = arch::thread_pointer();
@@ -117,13 +153,22 @@ void m_main(M* m) {
   m->preempt_timer = -1;
   m->tid = int(sys(SYS_gettid));
   sys(SYS_rt_sigprocmask, 0, 0, &m->sigmask, 8);
-  if (P* p = take_nextp(m)) acquirep(m, p);
+  m->cpu_mark.store(0, std::memory_order_relaxed);
+  {
+    Locked l(sched.template_lock); // before anybody may hand it a P of its own: template_reclaim() takes those
+    if (sched.template_making == m && (m->lockedg || m->doomed || !m->nextp)) sched.template_making = nullptr;
+  }
+  if (m->made.exchange(1, std::memory_order_acq_rel) == 0) futex_wake(&m->made, 1); // its maker may wait
+  // A G's own M has none yet; what it may find in nextp came by its note.
+  if (!m->lockedg && !m->doomed)
+    if (P* p = take_nextp(m)) acquirep(m, p);
   schedule_loop(m);
   // An idle M ends. No handler finds it here; libc's own signal 33 must (setuid waits for every thread).
   uint64_t all = ~(1ull << 32);
   sys(SYS_rt_sigprocmask, 2, &all, 0, 8);
   m_unwatch(m);
   preempt_forget(m);
+  m->doomed = false;
   t_m = nullptr; // what libc's end of a thread calls is called by an ordinary thread
   m->tid = 0;
   free_m_record(m);
@@ -178,6 +223,11 @@ void template_loop() {
         static bool said;
         if (!said) say("can't start another kernel thread (error %d): blocking calls will wait for one that returns", e);
         said = true;
+        if (m->made.load(std::memory_order_relaxed) == 0) { // its maker frees it
+          m->made.store(2, std::memory_order_release);
+          futex_wake(&m->made, 1);
+          continue;
+        }
         P* p = take_nextp(m);
         bool spinning = m->spinning;
         m->spinning = false;

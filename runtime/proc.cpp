@@ -119,6 +119,13 @@ G* spawn_prepare(const SpawnOpts& o, int* err) {
   g->asked_size = o.stack_size;
   g->goid = id;
   g->m = nullptr;
+  if (GMP_UNLIKELY(g->lockedm.load(std::memory_order_relaxed) != nullptr)) lockedm_reuse(g);
+  if (GMP_UNLIKELY(g->libc_state)) {
+    tcb_renew(g);
+    g->libc_state = false;
+  }
+  g->cpu_ns.store(0, std::memory_order_relaxed);
+  g->cpu_told = 0;
   g->wait.store(waitword::Running, std::memory_order_relaxed);
   g->in_rt.store(1, std::memory_order_relaxed); // until g_start
   g->intr.store(0, std::memory_order_relaxed);
@@ -159,6 +166,7 @@ static bool after_exit(M* m, G* g) {
   g->status.store(GStatus::Dead, std::memory_order_release);
   m->curg = nullptr;
   g->m = nullptr;
+  if (GMP_UNLIKELY(g->lockedm.load(std::memory_order_relaxed) != nullptr)) lockedm_exit(m, g);
   sched.ng.fetch_sub(1, std::memory_order_relaxed);
   g->on_dead(g, g->dead_arg);
   return false;
@@ -190,6 +198,15 @@ long g_count() { return sched.ng.load(std::memory_order_relaxed); }
 uintptr_t thread_pointer_of(const G* g) { return g->tp; }
 uint64_t goid(const G* g) { return g->goid; }
 int gtid(const G* g) { return int(0x20000000u | ((sched.tid_base + g->goid) & 0x1fffffff)); }
+G* g_of_gtid(int tid) {
+  RtScope rt;
+  Locked l(sched.allg_lock);
+  for (G* g = sched.allg; g; g = g->all_next) {
+    GStatus s = g->status.load(std::memory_order_relaxed);
+    if (gtid(g) == tid && s != GStatus::Idle && s != GStatus::Dead) return g;
+  }
+  return nullptr;
+}
 G* main_g() { return g_main.tp ? &g_main : nullptr; }
 G* g_of_handle(uintptr_t t) {
   if (!t || (t & 7) || !registered(t)) return nullptr;

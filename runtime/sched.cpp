@@ -316,7 +316,7 @@ top:
       if (int64_t f = timers_first(sched.allp[i]))
         if (poll_until == 0 || f < poll_until) delay = 0;
     if (sched.runqsize.load() > 0 || signal_waiting()) delay = 0;
-    if (delay != 0) idle_mask(m);
+    if (delay != 0) idle_mask(m), m->charge_in = 0;
     GList l;
     netpoll(delay, &l);
     sched.polluntil.store(0);
@@ -356,9 +356,11 @@ static void execute(M* m, G* g) {
   g->m = m;
   g->status.store(GStatus::Running, std::memory_order_release);
   if (GMP_UNLIKELY(g->sigmask != m->sigmask)) set_kernel_mask(m, g->sigmask);
+  if (GMP_UNLIKELY(sched.accounting.load(std::memory_order_relaxed)) && m->charge_in <= 0) charge_begin(m);
   for (;;) {
     switch_to_g(m, g);
     g = m->curg; // another one, after direct switches
+    if (GMP_UNLIKELY(sched.accounting.load(std::memory_order_relaxed))) charge_switch(m, p, g);
     if (!m->after(m, g)) break;
     // The wait was over before it began.
     g->status.store(GStatus::Running, std::memory_order_relaxed);
@@ -373,18 +375,27 @@ void switch_out(G* g, bool (*after)(M*, G*)) {
   P* p = m->p;
   uint32_t tick = p->schedtick;
   bool detour = (tick % 61 == 0 && sched.runqsize.load(std::memory_order_relaxed) > 0) || ((tick & 31) == 0 && netpoll_any()) ||
-                ((tick & 7) == 0 && timers_first(p) != 0);
+                ((tick & 7) == 0 && timers_first(p) != 0) || m->lockedg;
   G* next = GMP_LIKELY(!detour) ? runq::get(p) : nullptr;
   if (!next) {
     mcall(g, after);
     return;
   }
   GMP_ASSERT(next != g);
+  const bool charged = sched.accounting.load(std::memory_order_relaxed);
+  if (GMP_UNLIKELY(charged | (next->sigmask != m->sigmask) | (next->lockedm.load(std::memory_order_relaxed) != nullptr))) {
+    if (next->lockedm.load(std::memory_order_relaxed)) { // the loop has its M woken
+      runq::put(p, next, true);
+      mcall(g, after);
+      return;
+    }
+    if (charged) charge_switch(m, p, g);
+    if (next->sigmask != m->sigmask) set_kernel_mask(m, next->sigmask);
+  }
   runq::prefetch(p);
   p->schedtick = tick + 1;
   p->lazy.store(!runq::ring_empty(p), std::memory_order_relaxed);
   next->status.store(GStatus::Running, std::memory_order_relaxed);
-  if (GMP_UNLIKELY(next->sigmask != m->sigmask)) set_kernel_mask(m, next->sigmask);
   switch_direct(m, g, next, after);
 }
 
@@ -398,11 +409,17 @@ void schedule_loop(M* m) {
   for (;;) {
     signal_forward();
     if (GMP_UNLIKELY(sched.stopping.load(std::memory_order_relaxed)) && m->p) world_leave(m);
+    if (GMP_UNLIKELY(m->lockedg || m->doomed)) {
+      if (!stop_lockedm(m)) return;
+      execute(m, m->lockedg);
+      continue;
+    }
     if (!m->p && !stopm(m)) return;
     G* g = find_runnable(m);
     if (!g) return;
     if (m->spinning) reset_spinning(m);
-    execute(m, g);
+    if (GMP_UNLIKELY(g->lockedm.load(std::memory_order_acquire) != nullptr)) start_lockedm(m, g);
+    else execute(m, g);
   }
 }
 

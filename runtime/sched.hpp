@@ -33,6 +33,9 @@ struct Sched {
   std::atomic<long> ng;    // living Gs, main included
   RtMutex allg_lock;
   RtMutex reap_lock;       // held by sysmon while it reads records of Gs, by the reaper while it unmaps one
+  RtMutex lockedm_lock;    // who is locked to what
+  RtMutex cpu_lock;        // G.cpu_told
+  std::atomic<bool> accounting; // each switch charges the G for its processor time
   RtMutex watch_lock;      // M.syscall_fd: sysmon reads it, an M that ends takes it along
   G* allg;
   // netpoll: 0 while an M blocks in it, else when it was last polled (nanotime).
@@ -124,6 +127,7 @@ size_t shell_overhead();                  // bytes above the usable stack: TLS, 
 G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr); // null: out of memory. May call malloc.
 void tls_reset_for_reuse();               // on the ending G's own thread pointer
 void stack_trim(G*);                      // give stack pages back
+void tcb_renew(G*);                       // of a shell: nothing that libc has noted there is left
 bool registered(uintptr_t tcb);
 G* g_beside(uintptr_t tcb);
 void register_tcb(uintptr_t tcb, bool on);
@@ -194,7 +198,30 @@ void want_spare();                        // an M without a P, soon
 bool stopm(M*);                           // until somebody hands it a P; false: it shall end
 void room_to_block(G*, void (*leave)(G*)); // leave(g) once another M is there to run the others
 
+// ---- lockedm.cpp: Gs with a kernel thread of their own
+bool stop_lockedm(M*);                    // until somebody brings a P for its G; false: it shall end
+void start_lockedm(M* m, G* g);           // g is found runnable: m's P goes to g's own M
+void lockedm_exit(M* m, G* g);            // g has left its stack for good
+void lockedm_reuse(G* g);                 // a shell becomes a new G
+void lockedm_come(G* g);                  // on g, in the runtime: goes to its M if it is on another
+void lockedm_start();                     // learns from the first thread
+void lockedm_template(int tid);           // the thread that makes plain Ms
+
+// ---- cputime.cpp
+void charge(M* m, G* g);                  // with what m has used since the mark
+void charge_begin(M* m);                  // what was used so far is nobody's
+inline void charge_switch(M* m, P* p, G* g) { // g leaves
+  if (--m->charge_in <= 0 || p->seen_sched.load(std::memory_order_relaxed) == p->schedtick) charge(m, g);
+}
+void cputime_start(M* m0);
+
+// ---- setxid.cpp
+void setxid_install();
+
 // ---- mspawn.cpp: kernel threads
+void free_m_record(M*);
+void template_queue_m(M*);                // an M without a P: see M.made
+int make_m_here(M*, const KernelSched&);  // by the calling kernel thread, which it takes after; 0 or an errno
 M* new_m_record();                        // null at the cap
 void template_request(M*);
 P* template_reclaim(bool* spinning);      // null: nobody waits for an M

@@ -61,6 +61,8 @@ static bool build(const char** why) {
   sched.lastpoll.store(nanotime());
   sched.tid_base = uint32_t(sys(SYS_getpid)) * 2654435761u >> 3;
   stop_signal_install();
+  setxid_install();
+  lockedm_start();
 
   // The calling thread becomes the main G on M 0; M 0's g0 is a shell, since main's TCB goes with main.
   G* shell = new_shell(64 << 10, kPage, nullptr);
@@ -73,7 +75,7 @@ static bool build(const char** why) {
   m0->g0_tp = shell->tp;
   *tls_in(shell->tp, &t_g) = nullptr;
   *tls_in(shell->tp, &t_m) = m0;
-  set_tcb_tid(shell->tp, m0->tid);
+  set_tcb_tid(shell->tp, m0->tid); // main's own TCB has it too (setxid.cpp)
   init_main_g0(m0, shell->stack_top, shell->stack_lo);
   for (int i = sched.nprocs - 1; i >= 1; i--) pidleput(sched.allp[i]);
 
@@ -95,6 +97,7 @@ static bool build(const char** why) {
   if (g_config.chaos) g->sigpend.store(attention::Chaos, std::memory_order_relaxed);
   preempt_learn();
   chaos_start();
+  cputime_start(m0);
   return true;
 }
 

@@ -3,6 +3,7 @@
 //
 // Raw fcontext calls, not boost::context::fiber: per-G TLS already keeps what fiber saves (exception globals).
 #include <boost/context/detail/fcontext.hpp>
+#include <sys/syscall.h>
 #include "runtime/sched.hpp"
 
 namespace gmp {
@@ -66,6 +67,8 @@ static void main_g0_entry(transfer_t t) {
   M* m = t_m;
   m->curg->ctx = t.fctx;
   schedule_loop(m);
+  // Locked to main, which has ended: as natively, the process's first kernel thread is gone.
+  sys(SYS_exit, 0);
 }
 
 void* new_context(char* stack_top, char* stack_lo, void (*)()) {

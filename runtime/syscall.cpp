@@ -91,6 +91,7 @@ void enter_rt_slow(G* g) {
 
 void attend(G* g) {
   const uint8_t what = g->sigpend.exchange(GMP_UNLIKELY(g_config.chaos != 0) ? attention::Chaos : 0, std::memory_order_seq_cst);
+  on_own_m();
   if ((what & attention::Signals) && g_run_pending_signals) g_run_pending_signals();
   if (what & (attention::Preempt | attention::Chaos)) preempt_point(g, what);
 }

@@ -227,6 +227,7 @@ bool tls_init(const char** why) {
     *why = "no kernel thread could be made for the scheduler";
     return false;
   }
+  lockedm_template(tcb_tid(tpl_thread));
   while (!tpl_ready.load(std::memory_order_acquire)) futex_wait(&tpl_ready, 0);
   char* tpl = reinterpret_cast<char*>(tpl_thread);
   if (word(tpl, 0) != uintptr_t(tpl) || word(tpl, 16) != uintptr_t(tpl) || (!in_list(used_list(), tpl) && !in_list(user_list(), tpl)) ||
@@ -365,6 +366,19 @@ G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr) {
   unlock_stacks();
   *tls_in(g->tp, &t_g) = g;
   return g;
+}
+
+// libc keeps a thread's policy and its priority ceilings in places that nobody tells of.
+void tcb_renew(G* g) {
+  char* tcb = reinterpret_cast<char*>(g->tp);
+  const uintptr_t dtv = word(tcb, 8);
+  lock_stacks();
+  const ListNode at = *reinterpret_cast<ListNode*>(tcb + L.list_off);
+  put_image(tcb, g->map, g->map_len, g->guard_size);
+  word(tcb, 8) = dtv;
+  *reinterpret_cast<ListNode*>(tcb + L.list_off) = at;
+  unlock_stacks();
+  unregister_rseq_area(tcb);
 }
 
 void destroy_shell(G* g) {
