@@ -100,14 +100,15 @@ int make_m_here(M* m, const KernelSched& k) {
   pthread_attr_setstacksize(&a, kG0Stack + shell_overhead());
   const uint64_t block[16] = {~((1ull << 31) | (1ull << 32))}; // as the template's
   pthread_attr_setsigmask_np(&a, reinterpret_cast<const sigset_t*>(block));
+  int e = 0;
   if (k.sched_set) {
     sched_param p{};
     p.sched_priority = k.priority;
     pthread_attr_setinheritsched(&a, PTHREAD_EXPLICIT_SCHED);
-    pthread_attr_setschedpolicy(&a, k.policy);
-    pthread_attr_setschedparam(&a, &p);
+    e = pthread_attr_setschedpolicy(&a, k.policy);
+    if (!e) e = pthread_attr_setschedparam(&a, &p);
   }
-  int e = k.affinity ? pthread_attr_setaffinity_np(&a, k.affinity_size, static_cast<const cpu_set_t*>(k.affinity)) : 0;
+  if (!e && k.affinity) e = pthread_attr_setaffinity_np(&a, k.affinity_size, static_cast<const cpu_set_t*>(k.affinity));
   unsigned long t;
   if (!e) e = g_real_pthread_create(&t, &a, m_entry, m);
   pthread_attr_destroy(&a);
