@@ -118,6 +118,15 @@ GMP_HOOK int pkey_set(int key, unsigned rights) noexcept {
   return int(ret(r));
 }
 
+// The kernel knows the tracer as a thread. A child that asked to be traced is that of the kernel thread which forked it.
+GMP_REAL(ptrace);
+GMP_HOOK long hook_ptrace(int request, long pid, long address, long data) __asm__("ptrace");
+GMP_HOOK long hook_ptrace(int request, long pid, long address, long data) {
+  if (getg() && own_thread_call(SYS_ptrace, request, pid)) return ret(own_sys(SYS_ptrace, request, pid, address, data));
+  on_own_m();
+  return REAL(ptrace)(static_cast<__ptrace_request>(request), pid, address, data);
+}
+
 GMP_HOOK int setpriority(__priority_which_t which, id_t who, int value) noexcept {
   G* g = nullptr;
   const Whose w = which == PRIO_PROCESS ? thread_of_tid(int(who), &g) : Whose::Kernel;

@@ -95,7 +95,9 @@ void lockedm_come(G* g) {
 
 void on_own_m() {
   G* g = getg();
-  if (GMP_LIKELY(!g || !g->lockedm.load(std::memory_order_relaxed))) return;
+  if (GMP_LIKELY(!g)) return;
+  M* to = g->lockedm.load(std::memory_order_relaxed);
+  if (GMP_LIKELY(!to || to == g->m)) return; // also where leaving the runtime asks again
   if (g->insys.load(std::memory_order_relaxed)) return request_signals(g); // when the call is over
   RtScope rt;
   lockedm_come(g);

@@ -34,6 +34,7 @@ as_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
 @test "identity_own: seccomp filter" { both identity_own seccomp_filter; }
 @test "identity_own: registers" { both identity_own registers; }
 @test "identity_own: ports" { as_root && both identity_own ports; }
+@test "identity_own: tracer" { both identity_own tracer; }
 @test "identity_own: names" { both identity_own names; }
 @test "identity_own: thread ids" { both identity_own thread_ids; }
 

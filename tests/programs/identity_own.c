@@ -11,6 +11,7 @@
 #include <sys/mman.h>
 #include <sys/personality.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -218,6 +219,37 @@ static void* uses_ports(void* unused) {
 CASE(ports) {
   if (!root()) return;
   for (int i = 0; i < 3; i++) finish(start(uses_ports, NULL));
+}
+
+static volatile long traced_value;
+static void* traces(void* unused) {
+  traced_value = 11;
+  pid_t pid = fork();
+  if (pid == 0)
+    for (traced_value = 77;;) pause_ms(1000);
+  pause_ms(5);
+  SYS(ptrace(PTRACE_SEIZE, pid, 0L, 0L));
+  for (int i = 0; i < 4; i++) {
+    int status;
+    switch_about(i);
+    SYS(ptrace(PTRACE_INTERRUPT, pid, 0L, 0L));
+    EQ(waitpid(pid, &status, 0), pid);
+    CHECK(WIFSTOPPED(status));
+    switch_about(i + 1);
+    errno = 0;
+    long v = ptrace(PTRACE_PEEKDATA, pid, &traced_value, 0L);
+    CHECK(errno == 0 && (v == 77 || v == 11));
+    SYS(ptrace(PTRACE_CONT, pid, 0L, 0L));
+  }
+  SYS(kill(pid, SIGKILL));
+  EQ(waitpid(pid, NULL, 0), pid);
+  ERRNO(ptrace(PTRACE_SEIZE, pid, 0L, 0L), ESRCH);
+  return unused;
+}
+CASE(tracer) {
+  pthread_t t[3];
+  for (int i = 0; i < 3; i++) t[i] = start(traces, NULL);
+  for (int i = 0; i < 3; i++) finish(t[i]);
 }
 
 static int tasks_named(const char* name, int* main_is) {
