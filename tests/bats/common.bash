@@ -1,6 +1,7 @@
 # What every test file loads: where things are, and `both`, which holds a preloaded run against the native one.
 #
 #   GMP_BUILD          build directory (default: build/)
+#   GMP_LIBRARY        the library under test (default: libgmp.so of the build directory)
 #   GMP_TEST_MAXPROCS  values of GMP_MAXPROCS to run preloaded at; empty: native runs only
 #   GMP_TEST_REPEAT    how often each preloaded run is repeated (tests/run --repeat)
 #   GMP_TEST_CHAOS     FROM-TO: each preloaded run is one in chaos mode for each of these seeds (tests/run --chaos)
@@ -9,7 +10,7 @@
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 top=$(cd "$here/../.." && pwd)
 build=$(cd "${GMP_BUILD:-$top/build}" && pwd)
-library=$build/libgmp.so
+library=${GMP_LIBRARY:-$build/libgmp.so}
 programs=$build/tests/programs
 read -ra maxprocs <<<"${GMP_TEST_MAXPROCS-1 2 8}"
 repeat=${GMP_TEST_REPEAT:-1}
