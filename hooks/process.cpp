@@ -31,9 +31,11 @@ void process_in_child() {
   static constinit int done_in = 0; // a pid
   const int pid = int(sys(SYS_getpid));
   self()->forking = 0;
+  const bool on_an_m = getg() || self()->vfork_g;
   vfork_forget(self()); // forked by the child of a vfork
   if (done_in == pid) return;
   done_in = pid;
+  if (on_an_m) signal_stack_in_child();
   reset_in_child();
   fd_reset_in_child();
   thread_in_child();

@@ -3,6 +3,7 @@
 //
 //   signal_action.cpp  sigaction, signal ... : what the program set
 //   signal_deliver.cpp the trampoline, what could not be delivered at once, handlers on a G's stack
+//   signal_stack.cpp   on which stack; stacks that are used up
 //   signal_mask.cpp    masks, alternate stacks, longjmp
 //   signal_send.cpp    raise, pthread_kill ...
 //   signal_wait.cpp    sigwait, sigsuspend, pause ...
@@ -36,8 +37,15 @@ struct Disposition {
 };
 extern Disposition g_disposition[kSignals + 1];
 
-void trampoline(int sig, siginfo_t* info, void* context);
+void trampoline(int sig, siginfo_t* info, void* context) __asm__("gmp_signal_entry"); // chooses the stack (signal_stack.cpp), then
+extern "C" void gmp_signal_deliver(int sig, siginfo_t* info, void* context);
 int set_action(int sig, const struct sigaction* act, struct sigaction* old);
+// Stands in the kernel for SIG_DFL of a fault (signal_stack.cpp), when fault_is_watched().
+void fault_watch(int sig, siginfo_t* info, void* context);
+bool fault_is_watched(int sig);
+bool fault_was_untouched(int sig); // nobody has ever set it
+void signal_stack_begins();
+void signal_stack_in_child();
 // The kernel's view: SIG_DFL, SIG_IGN or our trampoline.
 void* kernel_handler(int sig);
 bool dump_signal_is(int sig);      // taken for dumps: to the program it is SIG_DFL

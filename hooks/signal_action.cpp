@@ -26,6 +26,7 @@ void unlock_actions(uint64_t old) {
 bool is_function(const struct sigaction* a) { return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN; }
 
 constexpr int kChanged = SA_SIGINFO | SA_ONSTACK;
+constexpr int kRestorer = 0x04000000; // libc shows it in what was set once
 
 int exchange_action(int sig, const struct sigaction* act, struct sigaction* old) {
   Disposition& d = g_disposition[sig];
@@ -45,12 +46,16 @@ int exchange_action(int sig, const struct sigaction* act, struct sigaction* old)
       d.mask.store(bits(&act->sa_mask), std::memory_order_relaxed);
       d.flags.store(act->sa_flags, std::memory_order_relaxed);
       d.handler.store(act->sa_sigaction, std::memory_order_release);
+    } else if (act->sa_handler == SIG_DFL && fault_is_watched(sig)) {
+      ours.sa_sigaction = fault_watch;
+      ours.sa_flags |= SA_SIGINFO | SA_ONSTACK;
     }
   }
   if (REAL(sigaction)(sig, act ? &ours : nullptr, &was) != 0) return -1;
   if (GMP_UNLIKELY(is_crash_handler(reinterpret_cast<void*>(was.sa_sigaction)))) was = {};
   if (act && !function) d.flags.store(act->sa_flags, std::memory_order_relaxed);
   if (!old) return 0;
+  if (was.sa_sigaction == fault_watch) was.sa_handler = SIG_DFL, was.sa_flags &= ~(fault_was_untouched(sig) ? kRestorer : 0);
   *old = was;
   bool trampolined = was.sa_sigaction == trampoline;
   if (trampolined) old->sa_sigaction = handler;
@@ -64,6 +69,7 @@ int exchange_action(int sig, const struct sigaction* act, struct sigaction* old)
 // The child of a vfork has actions of its own, in the kernel, and this table is its parent's.
 static int action_of_vfork_child(int sig, const struct sigaction* act, struct sigaction* old) {
   if (REAL(sigaction)(sig, act, old) != 0) return -1;
+  if (old && old->sa_sigaction == fault_watch) old->sa_handler = SIG_DFL, old->sa_flags &= ~kChanged;
   if (!old || old->sa_sigaction != trampoline) return 0;
   old->sa_sigaction = g_disposition[sig].handler.load(std::memory_order_relaxed);
   old->sa_flags = (old->sa_flags & ~kChanged) | (g_disposition[sig].flags.load(std::memory_order_relaxed) & kChanged);
@@ -89,7 +95,8 @@ int set_action(int sig, const struct sigaction* act, struct sigaction* old) {
 void* kernel_handler(int sig) {
   struct { void* handler; unsigned long flags; void* restorer; uint64_t mask; } k = {};
   sys(SYS_rt_sigaction, sig, 0, &k, 8);
-  return is_crash_handler(k.handler) ? nullptr : k.handler;
+  if (k.handler == reinterpret_cast<void*>(fault_watch) || is_crash_handler(k.handler)) return nullptr; // SIG_DFL
+  return k.handler;
 }
 
 void actions_in_child() { g_lock.store(false, std::memory_order_relaxed); }

@@ -107,7 +107,7 @@ static void handler_has_run(int flags) {
   end_next_wait();
 }
 
-void trampoline(int sig, siginfo_t* info, void* context) {
+extern "C" __attribute__((visibility("hidden"), used)) void gmp_signal_deliver(int sig, siginfo_t* info, void* context) {
   bool fault = (sigbit(sig) & kFaults) && info->si_code > 0;
   if (!fault && !signal_context_ok()) {
     if (is_kick(info) && getg()) { // meant for this thread: its own, and it looks on its way out. A stray marks nothing.

@@ -2,6 +2,7 @@
 #include <cstring>
 #include <threads.h>
 #include "hooks/thread.hpp"
+#include "hooks/signal.hpp"
 #include "hooks/start.hpp"
 #include "hooks/thread_libc.hpp"
 
@@ -25,10 +26,12 @@ static GMP_NOINLINE bool begin() {
   self_tid(); // the kernel's, while this is a kernel thread
   g_alive.store(1, std::memory_order_relaxed);
   if (mode() == Mode::Unstarted && g_process_begins) g_process_begins();
+  sys(SYS_sigaltstack, 0, &self()->altstack); // the kernel thread will have one of its own
   if (!start()) {
     if (g_process_stays_native) g_process_stays_native();
     return false;
   }
+  signal_stack_begins();
   if (getg() && getg() == main_g()) {
     char name[16] = "";
     sys(SYS_prctl, 16 /*PR_GET_NAME*/, name, 0, 0, 0);

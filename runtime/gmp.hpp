@@ -84,6 +84,11 @@ void get_name(const G*, char out[16]);
 // left to the caller (lo = 0).
 struct StackBounds { void* lo; size_t size; size_t guard; };
 StackBounds stack_bounds(const G*);
+// Where its stack really ends, slack included, and how much below is a guard. All 0: not known.
+struct StackExtent { uintptr_t lo, top; size_t guard; };
+StackExtent stack_extent(const G*);
+// In a signal handler on G: is this address on the alternate signal stack of the kernel thread under it?
+bool on_gsignal(const G*, const void* sp);
 size_t default_stack_size();             // RLIMIT_STACK's or 8 MB, capped by GMP_STACK
 
 // ---------------------------------------------------------------- life of a G

@@ -153,6 +153,7 @@ void m_main(M* m) {
   m->stop_sent.store(false, std::memory_order_relaxed); // the record may be an ended M's
   m->preempt_timer = -1;
   m->tid = int(sys(SYS_gettid));
+  gsignal_install(m);
   sys(SYS_rt_sigprocmask, 0, 0, &m->sigmask, 8);
   m->cpu_mark.store(0, std::memory_order_relaxed);
   {

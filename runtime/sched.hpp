@@ -222,6 +222,7 @@ void setxid_install();
 void free_m_record(M*);
 void template_queue_m(M*);                // an M without a P: see M.made
 int make_m_here(M*, const KernelSched&);  // by the calling kernel thread, which it takes after; 0 or an errno
+void gsignal_install(M*);
 M* new_m_record();                        // null at the cap
 void template_request(M*);
 P* template_reclaim(bool* spinning);      // null: nobody waits for an M

@@ -72,6 +72,7 @@ static bool build(const char** why) {
   }
   M* m0 = new_m_record();
   m0->tid = int(sys(SYS_gettid));
+  gsignal_install(m0);
   m0->g0_tp = shell->tp;
   *tls_in(shell->tp, &t_g) = nullptr;
   *tls_in(shell->tp, &t_m) = m0;

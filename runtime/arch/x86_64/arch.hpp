@@ -13,6 +13,9 @@ void arch_init();
 // What a signal handler's frame says of the code that was interrupted.
 struct Interrupted { uintptr_t pc, sp; uint64_t sigmask; };
 Interrupted interrupted(const void* ucontext);
+// Moves the kernel's frame, of which `frame` is the lowest address, to end at `top`; null when that would be below `low`.
+char* move_frame(char* frame, uintptr_t top, uintptr_t low);
+inline constexpr size_t kRedZone = 128; // below the stack pointer, still in use
 // The handler returns on another kernel thread than it was entered on.
 void frame_moved(void* ucontext, uint64_t sigmask);
 
