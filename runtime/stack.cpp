@@ -5,6 +5,7 @@
 // vm.max_map_count. Older kernels: mprotect, as long as half the map count lasts, then no guard, with one warning.
 // Lengths are never a multiple of 2 MB: the top pages of one stack and the guard marker of the next then share a page table.
 #include <fcntl.h>
+#include <link.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -49,8 +50,24 @@ static void install_guard(char* lo, size_t len) {
   }
 }
 
+// Stacks are executable, as ld.so makes them, when a module that was loaded with the program asks for it (GCC's nested functions) or says
+// nothing about it. Not for one that dlopen brings.
+static int g_prot = PROT_READ | PROT_WRITE;
+void stack_learn() {
+  g_prot = PROT_READ | PROT_WRITE;
+  auto look = [](dl_phdr_info* info, size_t, void*) {
+    if (info->dlpi_addr == getauxval(AT_SYSINFO_EHDR)) return 0;
+    unsigned flags = PF_X;
+    for (int i = 0; i < info->dlpi_phnum; i++)
+      if (info->dlpi_phdr[i].p_type == PT_GNU_STACK) flags = info->dlpi_phdr[i].p_flags;
+    if (flags & PF_X) g_prot |= PROT_EXEC;
+    return 0;
+  };
+  dl_iterate_phdr(look, nullptr);
+}
+
 char* map_stack(size_t len, size_t guard) {
-  long r = sys(SYS_mmap, 0, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
+  long r = sys(SYS_mmap, 0, len, g_prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
   if (r < 0) return nullptr;
   if (guard) install_guard(reinterpret_cast<char*>(r), guard);
   return reinterpret_cast<char*>(r);

@@ -173,6 +173,7 @@ bool learn_overlay(char* tpl) {
 } // namespace
 
 void tls_reset_start(); // tls_reset.cpp
+void stack_learn();     // stack.cpp
 
 bool tls_ready() { return tpl_ready.load(std::memory_order_acquire) == 2; }
 
@@ -212,6 +213,7 @@ bool tls_probe(const char** why) {
 
 bool tls_init(const char** why) {
   if (!L.psize && !tls_probe(why)) return false;
+  stack_learn();
   pthread_attr_t a;
   pthread_attr_init(&a);
   pthread_attr_setstacksize(&a, kTplStack);
