@@ -124,3 +124,25 @@ GMP_HOOK int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_a
                           char* const argv[], char* const envp[]) {
   return spawning([&] { return REAL(posix_spawnp)(pid, file, fa, attr, argv, envp); });
 }
+
+// Since 2.39. A program that asks whether they are there finds them in any case.
+extern "C" {
+int pidfd_spawn(int*, const char*, const posix_spawn_file_actions_t*, const posix_spawnattr_t*, char* const[], char* const[]);
+int pidfd_spawnp(int*, const char*, const posix_spawn_file_actions_t*, const posix_spawnattr_t*, char* const[], char* const[]);
+}
+static int spawn_pidfd(const char* name, int* pidfd, const char* path, const posix_spawn_file_actions_t* fa, const posix_spawnattr_t* attr,
+                       char* const argv[], char* const envp[]) {
+  auto real = dlsym ? reinterpret_cast<decltype(&pidfd_spawn)>(dlsym(RTLD_NEXT, name)) : nullptr;
+  if (!real) return ENOSYS;
+  const int error = spawning([&] { return real(pidfd, path, fa, attr, argv, envp); });
+  if (!error && pidfd && !native()) fd_created(*pidfd, Kind::Unknown, 0);
+  return error;
+}
+GMP_HOOK int pidfd_spawn(int* pidfd, const char* path, const posix_spawn_file_actions_t* fa, const posix_spawnattr_t* attr,
+                         char* const argv[], char* const envp[]) {
+  return spawn_pidfd("pidfd_spawn", pidfd, path, fa, attr, argv, envp);
+}
+GMP_HOOK int pidfd_spawnp(int* pidfd, const char* file, const posix_spawn_file_actions_t* fa, const posix_spawnattr_t* attr,
+                          char* const argv[], char* const envp[]) {
+  return spawn_pidfd("pidfd_spawnp", pidfd, file, fa, attr, argv, envp);
+}

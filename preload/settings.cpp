@@ -116,8 +116,9 @@ Settings bad(const char* name, const char* value, const char* remedy) {
 
 } // namespace
 
-Settings read_settings(char** envp, Config& config) {
+Settings read_settings(char** envp, Config& config, bool& children) {
   bool disabled = false;
+  children = true;
   for (char** e = envp; e && *e; ++e) {
     const char* entry = *e;
     // All but a few entries end here.
@@ -137,6 +138,8 @@ Settings read_settings(char** envp, Config& config) {
                    "dumpsig=N deadlock=report|abort");
     } else if (const char* v = value_of(entry, "GMP_DISABLE"); v && *v) {
       if (!flag(whole(v), &disabled)) return bad("GMP_DISABLE", v, "must be 0 or 1");
+    } else if (const char* v = value_of(entry, "GMP_CHILDREN"); v && *v) {
+      if (!flag(whole(v), &children)) return bad("GMP_CHILDREN", v, "must be 0 or 1");
     }
   }
   return disabled ? Settings::Disabled : Settings::Good;

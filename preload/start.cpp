@@ -29,7 +29,10 @@ void begins() {
 
 __attribute__((constructor(101))) void start_up(int, char**, char** envp) {
   Config config;
-  switch (read_settings(envp, config)) {
+  bool children;
+  const Settings settings = read_settings(envp, config, children);
+  if (!children) leave_children_alone(envp);
+  switch (settings) {
   case Settings::Bad: return stand_aside(); // has been said
   case Settings::Disabled: return stand_aside();
   case Settings::Good: break;

@@ -8,6 +8,7 @@ setup() { need_build; }
 @test "children: vfork shares memory" { both children vfork_shares_memory; }
 @test "children: vfork child arranges things" { both children vfork_child_arranges_things; }
 @test "children: others go on during vfork" { both children others_go_on_during_vfork; }
+@test "children: spawned with pidfd" { both children spawned_with_pidfd; }
 @test "children: spawned by many at once" { both children spawned_by_many_at_once; }
 @test "children: child of a thread makes threads" { both children child_of_a_thread_makes_threads; }
 @test "children: fork in a handler" { both children fork_in_a_handler; }

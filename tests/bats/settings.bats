@@ -49,6 +49,23 @@ kernel_threads() {
   watched "$patience" env LD_PRELOAD="$library" GMP_DISABLE=1 "$programs/thread" return_values 2>"$BATS_TEST_TMPDIR/err"
   [ ! -s "$BATS_TEST_TMPDIR/err" ]
 }
+@test "GMP_CHILDREN=no" { says GMP_CHILDREN=no && [ "$(kernel_threads GMP_CHILDREN=no)" = 201 ]; }
+
+# What a child sees in its LD_PRELOAD, and whether it is served: [LD_PRELOAD's other entries] -> "value loaded?"
+child_of() {
+  watched "$patience" env LD_PRELOAD="$1" GMP_CHILDREN="$2" bash -c \
+    'env bash -c "echo \"\$LD_PRELOAD \$(grep -c libgmp.so /proc/\$\$/maps | sed s/[1-9][0-9]*/loaded/)\""' 2>/dev/null
+}
+@test "GMP_CHILDREN=0: the program is served, its children are not" {
+  [ "$(kernel_threads GMP_CHILDREN=0 GMP_MAXPROCS=2)" -lt 10 ]
+  [ "$(child_of "$library" 1)" = "$library loaded" ]
+  [ "$(child_of "$library" 0)" = " 0" ]
+  # Others in the list stay.
+  local other=$programs/lib_between.so
+  [ "$(child_of "$library:$other" 0)" = "$other 0" ]
+  [ "$(child_of "$other $library" 0)" = "$other  0" ]
+  [ "$(child_of "$other:$library:$other" 0)" = "$other:$other 0" ]
+}
 @test "GMP_STACK=64K caps what a thread reserves" { [ "$(kernel_threads GMP_MAXPROCS=1 GMP_STACK=64K)" -lt 9 ]; }
 @test "GMP_DEBUG=schedtrace=20 prints lines about the scheduler, to standard error only" {
   watched "$patience" env LD_PRELOAD="$library" GMP_MAXPROCS=2 GMP_DEBUG=schedtrace=20 "$programs/sleep" whole_seconds \
@@ -83,6 +100,7 @@ kernel_threads() {
   libc=$(ldd "$(command -v bash)" | sed -n 's/.*libc\.so\.6 => \([^ ]*\).*/\1/p')
   nm -D --defined-only "$libc" "$(dirname "$libc")"/libresolv.so.2 | awk 'NF >= 3 { print $NF }' | sed 's/@.*//' | sort -u >"$BATS_TEST_TMPDIR/libc"
   nm -D --defined-only "$library" | awk 'NF >= 3 && $(NF - 1) != "A" { print $NF }' | sed 's/@.*//' | sort -u >"$BATS_TEST_TMPDIR/ours"
+  sed '/^#/d; /^$/d; s/\t.*//' "$top/hooks/table/newer.tsv" | sort -u - "$BATS_TEST_TMPDIR/libc" -o "$BATS_TEST_TMPDIR/libc"
   run comm -23 "$BATS_TEST_TMPDIR/ours" "$BATS_TEST_TMPDIR/libc"
   echo "not libc's: $output"
   [ -z "$output" ]

@@ -242,6 +242,37 @@ static void popen_one(void) {
   CHECK(f && fgets(line, sizeof line, f) && strcmp(line, "hello\n") == 0);
   EQ(pclose(f), 0);
 }
+// Of glibc 2.39; where there is none, natively, there is nothing to look at.
+#pragma weak pidfd_spawn
+#pragma weak pidfd_spawnp
+int pidfd_spawn(int*, const char*, const posix_spawn_file_actions_t*, const posix_spawnattr_t*, char* const[], char* const[]);
+int pidfd_spawnp(int*, const char*, const posix_spawn_file_actions_t*, const posix_spawnattr_t*, char* const[], char* const[]);
+static void ended_with(int pidfd, int code) {
+  siginfo_t info = {0};
+  struct pollfd p = {.fd = pidfd, .events = POLLIN};
+  while (poll(&p, 1, -1) != 1) {
+  }
+  SYS(waitid((idtype_t)3 /*P_PIDFD*/, (id_t)pidfd, &info, WEXITED));
+  EQ(info.si_code, CLD_EXITED);
+  EQ(info.si_status, code);
+  SYS(close(pidfd));
+}
+static void spawn_with_pidfd(void) {
+  char* argv[] = {"sh", "-c", "exit 9", NULL};
+  int fd = -1;
+  int rc = pidfd_spawn ? pidfd_spawn(&fd, "/bin/sh", NULL, NULL, argv, environ) : ENOSYS;
+  if (rc != ENOSYS) {
+    OK(rc);
+    ended_with(fd, 9);
+  }
+  rc = pidfd_spawnp ? pidfd_spawnp(&fd, "sh", NULL, NULL, argv, environ) : ENOSYS;
+  if (rc == ENOSYS) return;
+  OK(rc);
+  ended_with(fd, 9);
+  EQ(pidfd_spawnp(&fd, "/nonexistent/program", NULL, NULL, argv, environ), ENOENT);
+}
+CASE(spawned_with_pidfd) { everywhere(spawn_with_pidfd); }
+
 CASE(spawned_by_many_at_once) {
   invite();
   crowd(spawn_one, 30);
