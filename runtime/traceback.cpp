@@ -1,4 +1,5 @@
 #include "runtime/traceback.hpp"
+#include <cstring>
 #include <dlfcn.h>
 #define UNW_LOCAL_ONLY
 #include <libunwind.h>
@@ -26,18 +27,29 @@ bool is_code(uintptr_t a) {
   return dladdr(reinterpret_cast<void*>(a), &i) != 0;
 }
 
-// pcs[0] is there.
-size_t walk(unw_context_t& context, uintptr_t* pcs, size_t max) {
+// pcs[0] is there. The stack pointer stays in [lo, hi), or it is the end.
+size_t walk(unw_context_t& context, uintptr_t lo, uintptr_t hi, uintptr_t* pcs, size_t max) {
   unw_cursor_t cursor;
   if (f_init(&cursor, &context, UNW_INIT_SIGNAL_FRAME) != 0) return 1;
   size_t n = 1;
   while (n < max && f_step(&cursor) > 0) {
-    unw_word_t ip = 0;
+    unw_word_t ip = 0, sp = 0;
     f_get_reg(&cursor, UNW_REG_IP, &ip);
-    if (ip == 0) break;
+    f_get_reg(&cursor, UNW_REG_SP, &sp);
+    if (ip == 0 || sp < lo || sp >= hi) break;
     pcs[n++] = ip - 1; // the call, not what comes after it
   }
   return n;
+}
+
+// The frame pointer, where it is not known. Most frames do not need it; for those that do: the nearest place that looks like one, a word that
+// points further up, and above it an address of code.
+uintptr_t likely_frame(uintptr_t sp, uintptr_t most) {
+  for (uintptr_t a = (sp + 15) & ~uintptr_t(15); a + 16 <= most; a += 16) {
+    auto* w = reinterpret_cast<uintptr_t*>(a);
+    if (w[0] > a && w[0] < sp + (1 << 23) && is_code(w[1])) return a;
+  }
+  return 0;
 }
 
 } // namespace
@@ -58,30 +70,38 @@ bool traceback_load() {
 size_t traceback(uintptr_t pc, uintptr_t sp, uintptr_t stack_hi, uintptr_t* pcs, size_t max) {
   pcs[0] = pc;
   if (!f_init) return 1;
-  // The frame pointer is not known. Most frames do not need it; for those that do: the nearest place that looks like one, a word that points
-  // further up, and above it an address of code.
-  uintptr_t fp = 0, most = stack_hi > sp && stack_hi - sp < 8192 ? stack_hi : sp + (stack_hi ? 8192 : 512);
-  for (uintptr_t a = (sp + 15) & ~uintptr_t(15); a + 16 <= most && !fp; a += 16) {
-    auto* w = reinterpret_cast<uintptr_t*>(a);
-    if (w[0] > a && w[0] < sp + (1 << 23) && is_code(w[1])) fp = a;
-  }
+  const uintptr_t most = stack_hi > sp && stack_hi - sp < 8192 ? stack_hi : sp + (stack_hi ? 8192 : 512);
   unw_context_t context{};
   context.uc_mcontext.gregs[REG_RIP] = greg_t(pc);
   context.uc_mcontext.gregs[REG_RSP] = greg_t(sp);
-  context.uc_mcontext.gregs[REG_RBP] = greg_t(fp);
-  return walk(context, pcs, max);
+  context.uc_mcontext.gregs[REG_RBP] = greg_t(likely_frame(sp, most));
+  return walk(context, 0, ~0ul, pcs, max);
 }
 
-size_t traceback_context(const void* ctx, uintptr_t* pcs, size_t max) {
-  auto at = [ctx](int offset) { return greg_t(*reinterpret_cast<const uintptr_t*>(static_cast<const char*>(ctx) + offset)); };
+Registers saved_registers(const char* context) {
+  auto at = [context](int offset) {
+    uintptr_t v;
+    memcpy(&v, context + offset, sizeof v);
+    return v;
+  };
   namespace saved = arch::context;
-  pcs[0] = uintptr_t(at(saved::rip));
+  return {at(saved::rip), 0, at(saved::rbx), at(saved::rbp), at(saved::r12), at(saved::r13), at(saved::r14), at(saved::r15)};
+}
+
+size_t traceback_copy(const Registers& from, char* copy, size_t n, uintptr_t stack_hi, uintptr_t* pcs, size_t max) {
+  pcs[0] = from.rip;
   if (!f_init) return 1;
+  const uintptr_t lo = from.rsp, moved = uintptr_t(copy) - lo, size = stack_hi > lo && stack_hi - lo < kStackRoom ? stack_hi - lo : kStackRoom;
+  auto here = [&](uintptr_t v) { return v - lo < size ? v + moved : v; };
+  auto* word = reinterpret_cast<uintptr_t*>(copy);
+  for (size_t i = 0; i < n / sizeof *word; i++) word[i] = here(word[i]);
   unw_context_t context{};
   auto& r = context.uc_mcontext.gregs;
-  r[REG_RIP] = at(saved::rip), r[REG_RBX] = at(saved::rbx), r[REG_RBP] = at(saved::rbp), r[REG_RSP] = greg_t(ctx) + saved::size;
-  r[REG_R12] = at(saved::r12), r[REG_R13] = at(saved::r13), r[REG_R14] = at(saved::r14), r[REG_R15] = at(saved::r15);
-  return walk(context, pcs, max);
+  r[REG_RIP] = greg_t(from.rip), r[REG_RSP] = greg_t(copy);
+  r[REG_RBP] = greg_t(from.rbp ? here(from.rbp) : likely_frame(uintptr_t(copy), uintptr_t(copy) + (n < 8192 ? n : 8192)));
+  r[REG_RBX] = greg_t(here(from.rbx)), r[REG_R12] = greg_t(here(from.r12)), r[REG_R13] = greg_t(here(from.r13));
+  r[REG_R14] = greg_t(here(from.r14)), r[REG_R15] = greg_t(here(from.r15));
+  return walk(context, uintptr_t(copy), uintptr_t(copy) + n, pcs, max);
 }
 
 const char* symbolize(uintptr_t pc, char* b, size_t size) {

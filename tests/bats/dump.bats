@@ -24,10 +24,11 @@ subject() {
   local procs=$1 settings=()
   shift
   while [[ $1 == *=* ]]; do settings+=("$1"); shift; done
+  rm -f "$out" # what the one before left
   env LD_PRELOAD="${lib:-$library}" GMP_MAXPROCS="$procs" "${settings[@]}" "$programs/dump" "$@" >"$out" 2>"$err" </dev/null 3>&- &
   subject=$!
   for ((i = 0; i < 600; i++)); do
-    ! grep -q ready "$out" || return 0
+    ! grep -qs ready "$out" || return 0
     kill -0 "$subject" || break
     sleep 0.05
   done
@@ -199,7 +200,8 @@ circle_is_named() {
   echo "$output"
   circle_is_named
   has '"alpha" tid [0-9]+: waiting .*: mutex 0x'
-  has '"dump" tid [0-9]+: in a call'
+  has '"dump" tid [0-9]+: in a call: rt_sigsuspend on M[0-9]+ \(tid'
+  has '"dump": stack'
   has '"gamma": stack'
   has '  pthread_mutex_lock\+0x|  dump\+0x'
   kill -0 "$subject"
