@@ -1,7 +1,7 @@
 // Cancellation. State, type and the request itself live in libc's word in the TCB: pthread_setcancelstate, pthread_setcanceltype,
 // pthread_testcancel and the cleanup handlers of both C forms are libc's own and not hooked, and a request acts in every
 // cancellation point of libc, hooked or not. Hooked here is only the request, because libc would send it to a kernel thread by a G's tid.
-#include "hooks/thread.hpp"
+#include "hooks/signal.hpp"
 #include "hooks/thread_libc.hpp"
 #include <gnu/libc-version.h>
 
@@ -56,6 +56,7 @@ static bool libc_looks_at_pc() {
 }
 
 static void stopped_in_program(int sig, void* info, void* context, void* libc_handler) {
+  run_stopped(context);
   if (!cancel_pending()) return;
   if (cancel_async_pending()) pthread_testcancel(); // does not come back
   if (uintptr_t(libc_handler) > 1) reinterpret_cast<void (*)(int, void*, void*)>(libc_handler)(sig, info, context);

@@ -108,6 +108,21 @@ bool cpu_raw_call(long n, long a, long b, long* r) {
   return true;
 }
 
+long kernel_clock_for_timer(clockid_t* clock) {
+  G* g;
+  switch (GMP_UNLIKELY(*clock == CLOCK_THREAD_CPUTIME_ID || ours(*clock)) ? g_of_clock(*clock, &g) : CpuClock::No) {
+  case CpuClock::Yes: {
+    int tid = 0;
+    if (const long r = own_m(g, [&tid](int t) -> long { return tid = t, 0; }); r < 0) return r;
+    *clock = clockid_t(~unsigned(tid) << 3 | 6); // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
+    return 0;
+  }
+  case CpuClock::Gone: return -EINVAL;
+  case CpuClock::No: break;
+  }
+  return 0;
+}
+
 } // namespace gmp
 
 using namespace gmp;
@@ -142,21 +157,4 @@ GMP_HOOK int pthread_getcpuclockid(pthread_t t, clockid_t* clock) noexcept {
 GMP_HOOK int getrusage(__rusage_who_t who, rusage* out) noexcept {
   if (GMP_UNLIKELY(int(who) == RUSAGE_THREAD) && getg() && out) return int(ret(rusage_of_g(out)));
   return int(ret(sys(SYS_getrusage, int(who), out)));
-}
-
-// A timer on a thread's clock is the kernel's, on the clock of a kernel thread that this G then has for itself. (That has counted from its own
-// start: absolute times of such a timer are off by what was used elsewhere.)
-GMP_HOOK int timer_create(clockid_t clock, sigevent* event, timer_t* timer) noexcept {
-  G* g;
-  switch (GMP_UNLIKELY(clock == CLOCK_THREAD_CPUTIME_ID || ours(clock)) ? g_of_clock(clock, &g) : CpuClock::No) {
-  case CpuClock::Yes: {
-    int tid = 0;
-    if (const long r = own_m(g, [&tid](int t) -> long { return tid = t, 0; }); r < 0) return int(ret(r));
-    clock = clockid_t(~unsigned(tid) << 3 | 6); // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
-    break;
-  }
-  case CpuClock::Gone: return int(ret(-EINVAL));
-  case CpuClock::No: break;
-  }
-  return REAL(timer_create)(clock, event, timer);
 }

@@ -1,5 +1,4 @@
-// epoll_wait and its variants: the program's epoll descriptor is itself pollable, so the G looks with a time-out of 0 and parks on it. A
-// change of the signal mask for the wait is the kernel's business: handed off.
+// epoll_wait and its variants: the program's epoll descriptor is itself pollable, so the G looks with a time-out of 0 and parks on it.
 #include <sys/epoll.h>
 #include "hooks/poll.hpp"
 #include "hooks/signal.hpp"
@@ -76,8 +75,9 @@ GMP_HOOK int epoll_pwait(int epfd, epoll_event* ev, int max, int timeout, const 
   if (io_g() && !mask) return wait_ms(epfd, ev, max, timeout);
   if (!io_g()) return int(cp_sys(SYS_epoll_pwait, epfd, ev, max, timeout, mask, 8));
   const int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
-  return int(ret(masked_wait(bits(mask), [&] { return sys(SYS_epoll_wait, epfd, ev, max, 0); }, [&] {
-    return interruptible_sys(false, SYS_epoll_pwait, epfd, ev, max, deadline == 0 ? 0l : rest_ms(deadline), mask, 8);
+  auto look = [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); };
+  return int(ret(masked_wait(bits(mask), [&] { return look(epfd); }, [&] {
+    return g_epoll(epfd, deadline, look, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
   })));
 }
 
@@ -85,17 +85,14 @@ GMP_HOOK int epoll_pwait2(int epfd, epoll_event* ev, int max, const timespec* ti
   if (native()) return REAL(epoll_pwait2)(epfd, ev, max, timeout, mask);
   int64_t deadline = 0;
   if (!io_g() || !deadline_ts(timeout, &deadline)) return int(cp_sys(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8));
-  if (mask)
-    return int(ret(masked_wait(bits(mask), [&] { return sys(SYS_epoll_wait, epfd, ev, max, 0); }, [&] {
-      int64_t ns = deadline - nanotime();
-      if (ns < 0) ns = 0;
-      const timespec left{ns / 1000000000, ns % 1000000000};
-      return interruptible_sys(false, SYS_epoll_pwait2, epfd, ev, max, timeout ? &left : nullptr, mask, 8);
-    })));
-  test_cancel();
   if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
-  long r = g_epoll(epfd, deadline, [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); },
-                   [&](int fd) { return blocking_point_once(SYS_epoll_pwait2, fd, ev, max, timeout, mask, 8); });
+  auto look = [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); };
+  auto wait = [&] {
+    return g_epoll(epfd, deadline, look, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
+  };
+  if (mask) return int(ret(masked_wait(bits(mask), [&] { return look(epfd); }, wait)));
+  test_cancel();
+  long r = wait();
   if (r == -EINTR) test_cancel();
   return int(ret(r));
 }

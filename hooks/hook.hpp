@@ -73,12 +73,19 @@ enum class After { Retry, Eintr };
 // waits; not: poll, select, epoll_wait, nanosleep, timeouts by SO_RCVTIMEO)?
 After after_interrupt(bool restartable, bool cancellation_point = true);
 
+// A call of the kernel's has ended with EINTR, but no handler has run here: the signal was another thread's.
+bool for_another();
+
 // A system call that blocks, as a cancellation point, the P lent out meanwhile; the raw result. May unwind. certain: it will block.
 template <class... A> inline long point_sys(bool restartable, bool certain, long n, A... a) {
   for (;;) {
     long r = interruptible_sys(certain, n, a...);
     if (GMP_LIKELY(r >= 0)) return r;
-    if (r == -EINTR) test_cancel();
+    if (r == -EINTR) {
+      const bool again = restartable && for_another();
+      test_cancel();
+      if (again) continue;
+    }
     if (r != kStopped) return r;
     if (after_interrupt(restartable) == After::Eintr) return -EINTR;
   }

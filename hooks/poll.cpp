@@ -1,4 +1,4 @@
-// poll and ppoll. With a signal mask to be changed for the wait, ppoll is handed off: the mask is the kernel's business.
+// poll and ppoll.
 #include <poll.h>
 #include <sys/epoll.h>
 #include "hooks/poll.hpp"
@@ -139,11 +139,15 @@ GMP_HOOK int ppoll(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_
     if (r == -EINTR) test_cancel();
     return int(ret(r));
   }
-  timespec left, *t = nullptr; // the kernel writes the rest of the time; glibc does not let the program see it
-  if (timeout) left = *timeout, t = &left;
-  if (!io_g()) return int(cp_sys_once(SYS_ppoll, fds, n, t, mask, 8));
-  return int(ret(masked_wait(bits(mask), [&] { return sys(SYS_poll, fds, n, 0); },
-                             [&] { return interruptible_sys(false, SYS_ppoll, fds, n, t, mask, 8); })));
+  if (!io_g()) {
+    timespec left, *t = nullptr; // the kernel writes the rest of the time; glibc does not let the program see it
+    if (timeout) left = *timeout, t = &left;
+    return int(cp_sys_once(SYS_ppoll, fds, n, t, mask, 8));
+  }
+  int64_t deadline;
+  if (!deadline_ts(timeout, &deadline)) return int(ret(-EINVAL));
+  if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
+  return int(ret(masked_wait(bits(mask), [&] { return sys(SYS_poll, fds, n, 0); }, [&] { return g_poll(fds, n, deadline); })));
 }
 
 GMP_HOOK int __ppoll_chk(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask, size_t size) {

@@ -35,7 +35,7 @@ void process_in_child() {
   vfork_forget(self()); // forked by the child of a vfork
   if (done_in == pid) return;
   done_in = pid;
-  if (on_an_m) signal_stack_in_child();
+  if (on_an_m) altstack_in_child();
   reset_in_child();
   fd_reset_in_child();
   thread_in_child();

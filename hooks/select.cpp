@@ -129,14 +129,16 @@ GMP_HOOK int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* tim
   if (native()) return REAL(pselect)(n, r, w, e, timeout, mask);
   test_cancel();
   long res;
-  if (io_g() && !mask) {
-    int64_t deadline;
+  int64_t deadline;
+  if (io_g()) {
     if (!deadline_ts(timeout, &deadline)) {
       errno = EINVAL;
       return -1;
     }
-    const bool now = timeout && (timeout->tv_sec | timeout->tv_nsec) == 0;
-    res = g_select(n, r, w, e, timeout, now ? 0 : deadline);
+    if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
+  }
+  if (io_g() && !mask) {
+    res = g_select(n, r, w, e, timeout, deadline);
   } else {
     struct { // the sixth argument of the system call
       const sigset_t* mask;
@@ -154,7 +156,7 @@ GMP_HOOK int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* tim
         if (e) s.e = *e;
         return sys(SYS_pselect6, n, r ? &s.r : nullptr, w ? &s.w : nullptr, e ? &s.e : nullptr, &zero, nullptr) > 0
                  ? sys(SYS_pselect6, n, r, w, e, &zero, nullptr) : 0;
-      }, [&] { return interruptible_sys(false, SYS_pselect6, n, r, w, e, t, &six); });
+      }, [&] { return g_select(n, r, w, e, timeout, deadline); });
   }
   if (res == -EINTR) test_cancel();
   return int(ret(res));

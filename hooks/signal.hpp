@@ -2,11 +2,20 @@
 // trampoline. SIG_DFL and SIG_IGN are the kernel's own. Per-thread state is in struct Thread (sig_*).
 //
 //   signal_action.cpp  sigaction, signal ... : what the program set
-//   signal_deliver.cpp the trampoline, what could not be delivered at once, handlers on a G's stack
-//   signal_stack.cpp   on which stack; stacks that are used up
-//   signal_mask.cpp    masks, alternate stacks, longjmp
-//   signal_send.cpp    raise, pthread_kill ...
+//   signal_queue.cpp   what is pending: entries with their siginfo
+//   signal_deliver.cpp the trampoline, whose a signal is, running handlers
+//   signal_stack.cpp   alternate stacks
+//   fault_watch.cpp    faults that nobody handles: stacks that are used up
+//   signal_mask.cpp    masks
+//   signal_jump.cpp    longjmp, swapcontext: masks that libc would restore behind our back
+//   signal_send.cpp    raise, kill, pthread_kill ...
 //   signal_wait.cpp    sigwait, sigsuspend, pause ...
+//   signal_timer.cpp   timers that signal one thread
+//
+// Where a signal is pending. One for a thread, from within the process: in user space, in that thread's set. One for the process: with the
+// kernel, as long as every thread blocks it, so that signalfd, sigtimedwait and sigpending see it there; once some kernel thread
+// has taken it off the kernel, in the process's set in user space, until the thread it is for has run the handler. Should all
+// block it by then it goes back to the kernel.
 #pragma once
 #include <csignal>
 #include <ucontext.h>
@@ -26,10 +35,16 @@ constexpr uint64_t kFaults =
   sigbit(SIGSEGV) | sigbit(SIGBUS) | sigbit(SIGFPE) | sigbit(SIGILL) | sigbit(SIGTRAP) | sigbit(SIGSYS);
 
 inline uint64_t bits(const sigset_t* s) { return s->__val[0]; }
+inline sigset_t set_of(uint64_t mask) {
+  sigset_t s = {};
+  s.__val[0] = mask;
+  return s;
+}
 inline bool libc_signal(int sig) { return sig == 32 || sig == 33; }
 
+// ---- signal_action.cpp
 // The program's handler. It stays when the action becomes SIG_DFL or SIG_IGN: a trampoline that has been entered by then still runs it,
-// as the kernel would. `flags` as set (SA_SIGINFO, SA_ONSTACK: what we change in the kernel's copy).
+// as the kernel would. `flags` as set (SA_SIGINFO: what we change in the kernel's copy).
 struct Disposition {
   std::atomic<Handler> handler;
   std::atomic<int> flags;
@@ -37,75 +52,91 @@ struct Disposition {
 };
 extern Disposition g_disposition[kSignals + 1];
 
-void trampoline(int sig, siginfo_t* info, void* context) __asm__("gmp_signal_entry"); // chooses the stack (signal_stack.cpp), then
-extern "C" void gmp_signal_deliver(int sig, siginfo_t* info, void* context);
+void trampoline(int sig, siginfo_t* info, void* context);
 int set_action(int sig, const struct sigaction* act, struct sigaction* old);
-// Stands in the kernel for SIG_DFL of a fault (signal_stack.cpp), when fault_is_watched().
+// Stands in the kernel for SIG_DFL of a fault (fault_watch.cpp), when fault_is_watched().
 void fault_watch(int sig, siginfo_t* info, void* context);
 bool fault_is_watched(int sig);
 bool fault_was_untouched(int sig); // nobody has ever set it
-void signal_stack_begins();
-void signal_stack_in_child();
+void fault_watch_begins();
+void say_used_up(G* g, uintptr_t at, uintptr_t sp); // if the fault is one of the stack
 // The kernel's view: SIG_DFL, SIG_IGN or our trampoline.
 void* kernel_handler(int sig);
 bool dump_signal_is(int sig);      // taken for dumps: to the program it is SIG_DFL
 void dump_signal_give_up(int sig); // and now it is
+inline bool handled(int sig) { return kernel_handler(sig) == reinterpret_cast<void*>(&trampoline); }
+bool ignored(int sig); // by SIG_IGN, or by default
+void reset_action(int sig); // SA_RESETHAND
 
-// Runs what is pending for the calling G and not blocked by its mask. Outside the runtime, no locks held; may unwind.
-void run_pending_signals();
-
-// Signals for one thread. The sender marks the thread first, whatever it does, and then disturbs it: a parked one is woken, one in an
-// interruptible call is stopped, one that runs is sent the signal by way of its kernel thread. What arrives there may find another G,
-// or the mark taken already (the thread has been through the runtime meanwhile): it is a stray then, and dropped. Signals that
-// libc sends to itself (abort) bear no mark and are no strays, so the ones under way are counted.
-void mark_pending(Thread*, int sig);
-void kick_sent(int sig);
-bool stray_kick(int sig, const siginfo_t* info); // on the receiving thread; takes the mark when it is no stray
-siginfo_t tkill_info(int sig);                   // as pthread_kill sends it
-// Takes one pending signal of `wanted`, the thread's own first, lowest number first. 0: none.
-int take_pending(uint64_t wanted, siginfo_t* info, uint64_t of_process = ~0ull);
-uint64_t pending_set(); // of the calling thread and the process, in user space
-
-// The same with another mask for the moment. Has a handler run?
-bool run_pending_under(uint64_t mask);
-
-struct MoreBlocked {
-  G* g = getg();
-  uint64_t was = 0;
-  explicit MoreBlocked(uint64_t mask);
-  long end(long result); // what came meanwhile runs now
+// ---- signal_queue.cpp: lock-free, for handlers add to it whatever they have interrupted
+struct Arrival {
+  siginfo_t info;
+  bool from_kernel; // its action was chosen, and reset if it is one-shot, when the kernel delivered it
 };
+struct PendingSet {
+  std::atomic<uint64_t>* set;
+  uint64_t owner; // goid; 0: the process
+};
+extern std::atomic<uint64_t> g_process_set;
+inline PendingSet of_process() { return {&g_process_set, 0}; }
+PendingSet of_thread(G*);
+// 0; -EAGAIN: a real-time signal, and no room for it. A standard signal that is pending already merges with it.
+long add_pending(PendingSet, int sig, const Arrival&);
+bool take_pending(PendingSet, int sig, Arrival*); // the oldest
+void drop_pending(PendingSet, uint64_t signals);
+bool any_entries();
 
-// A wait for the time of which `mask` is the thread's. The kernel makes the change (wait: its call, interruptible), so that nothing falls between mask and
-// wait; what is pending in user space, it can't know. look: the same call without waiting, for an event goes before a signal. What only `mask`
-// blocks is blocked in the G too, from before the wait till after it.
+// ---- signal_deliver.cpp
+// Pending in user space for the calling thread and for the process.
+inline uint64_t pending_set() {
+  uint64_t p = g_process_set.load(std::memory_order_acquire);
+  return getg() ? p | self()->sig_pending.load(std::memory_order_acquire) : p;
+}
+// Runs what is pending for the calling G and not blocked by its mask. Outside the runtime, no locks held; may unwind. context: of the signal
+// frame we are called from, if any.
+void run_pending_signals(void* context = nullptr);
+void run_stopped(void* context); // in the stop signal's frame
+// Signals to the process, in user space: to the Gs that take them.
+void pass_on_signals();
+// Runs the handler, on the stack that it asked for; context and mask are the caller's.
+void call_handler(int sig, siginfo_t* info, ucontext_t* context);
+inline bool handler_has_run() { return self()->handler_ran; }
+
+// ---- signal_stack.cpp
+bool on_stack(const stack_t& s, const void* sp);
+void altstack_in_child();
+stack_t altstack_now(); // as sigaltstack() tells it to the calling G
+
+// ---- signal_mask.cpp
+// Changes the calling G's mask; what it lets in runs.
+void change_g_mask(uint64_t mask);
+int change_mask(int how, const sigset_t* set, sigset_t* old); // 0 or an error number
+// What opens signals for the time of a wait.
+struct MaskFor {
+  uint64_t was;
+  explicit MaskFor(uint64_t mask);
+  long end(long result);
+};
+// A wait in user space for the time of which `mask` is the thread's. An event goes before a signal: look() is the same call without
+// waiting. A handler that has run by the time the wait begins ends it, so nothing falls between mask and wait.
 template <class Look, class Wait> long masked_wait(uint64_t mask, Look look, Wait wait) {
-  mask &= ~kUnblockable;
   test_cancel();
-  MoreBlocked more(mask);
-  for (;;) {
-    if (GMP_UNLIKELY(pending_set() & ~mask)) {
-      if (long r = look()) return more.end(r);
-      if (run_pending_under(mask)) return more.end(-EINTR);
-    }
-    const long r = wait();
-    if (r == -EINTR) {
-      test_cancel();
-      if (pending_set() & ~mask) continue; // the kernel's signal was put off: its handler runs before the call ends
-    }
-    if (r != kStopped) return more.end(r);
-    if (!(pending_set() & ~mask) && after_interrupt(false) == After::Eintr) return more.end(-EINTR); // it ran on the way out already
-  }
+  if (long r = look()) return r;
+  MaskFor m(mask);
+  long r = handler_has_run() ? -EINTR : wait();
+  if (r == -EINTR) test_cancel();
+  return m.end(r);
 }
 
-// Sends what has a kernel thread run the handler of `sig`: a siginfo that says "look what is pending".
-void kick(int kernel_tid, int sig);
-bool is_kick(const siginfo_t* info);
+// ---- signal_send.cpp
+siginfo_t sent_info(int sig, int code, sigval value = {});
+void default_action(int sig); // of the kernel, to the process, whatever the masks
 
-// sigaltstack's answer for sp.
-bool on_stack(const stack_t& s, const void* sp);
+// ---- signal_timer.cpp: hits g0 or the runtime: known only if it is the caller or main (no locks there)
+G* timer_target(const siginfo_t* info, bool* is_one); // a timer made for one thread; null: that is gone
 
 void signal_start();
 void signal_in_child();
+void altstack_of_main(); // main has become a G
 
 } // namespace gmp

@@ -25,8 +25,14 @@ void unlock_actions(uint64_t old) {
 
 bool is_function(const struct sigaction* a) { return a->sa_handler != SIG_DFL && a->sa_handler != SIG_IGN; }
 
-constexpr int kChanged = SA_SIGINFO | SA_ONSTACK;
+constexpr int kChanged = SA_SIGINFO;
 constexpr int kRestorer = 0x04000000; // libc shows it in what was set once
+
+// As the kernel does with what is pending when it becomes ignored.
+void forget_everywhere(int sig) {
+  drop_pending(of_process(), sigbit(sig));
+  with_g([sig](G* g) { return drop_pending(of_thread(g), sigbit(sig)), false; }, [](G*) {});
+}
 
 int exchange_action(int sig, const struct sigaction* act, struct sigaction* old) {
   Disposition& d = g_disposition[sig];
@@ -39,11 +45,9 @@ int exchange_action(int sig, const struct sigaction* act, struct sigaction* old)
     if (function) {
       ours.sa_sigaction = trampoline;
       ours.sa_flags |= SA_SIGINFO;
-      // On a G the alternate stack is switched to by ourselves (signal_deliver.cpp): the kernel's belongs to the kernel thread, and a
-      // handler that waits there could come back on another. A fault may mean that the G's own stack is used up: left.
-      if (mode() == Mode::Running && !(sigbit(sig) & kFaults)) ours.sa_flags &= ~SA_ONSTACK;
       // Before the kernel knows it: the first signal may come at once.
-      d.mask.store(bits(&act->sa_mask), std::memory_order_relaxed);
+      ours.sa_mask.__val[0] &= ~kLibcSignals;
+      d.mask.store(bits(&ours.sa_mask), std::memory_order_relaxed);
       d.flags.store(act->sa_flags, std::memory_order_relaxed);
       d.handler.store(act->sa_sigaction, std::memory_order_release);
     } else if (act->sa_handler == SIG_DFL && fault_is_watched(sig)) {
@@ -54,8 +58,12 @@ int exchange_action(int sig, const struct sigaction* act, struct sigaction* old)
   if (REAL(sigaction)(sig, act ? &ours : nullptr, &was) != 0) return -1;
   if (GMP_UNLIKELY(is_crash_handler(reinterpret_cast<void*>(was.sa_sigaction)))) was = {};
   if (act && !function) d.flags.store(act->sa_flags, std::memory_order_relaxed);
+  if (act && any_entries() && ignored(sig)) forget_everywhere(sig);
   if (!old) return 0;
-  if (was.sa_sigaction == fault_watch) was.sa_handler = SIG_DFL, was.sa_flags &= ~(fault_was_untouched(sig) ? kRestorer : 0);
+  if (was.sa_sigaction == fault_watch) {
+    was.sa_handler = SIG_DFL;
+    was.sa_flags &= ~((fault_was_untouched(sig) ? kRestorer : 0) | (~flags & SA_ONSTACK));
+  }
   *old = was;
   bool trampolined = was.sa_sigaction == trampoline;
   if (trampolined) old->sa_sigaction = handler;
@@ -69,7 +77,7 @@ int exchange_action(int sig, const struct sigaction* act, struct sigaction* old)
 // The child of a vfork has actions of its own, in the kernel, and this table is its parent's.
 static int action_of_vfork_child(int sig, const struct sigaction* act, struct sigaction* old) {
   if (REAL(sigaction)(sig, act, old) != 0) return -1;
-  if (old && old->sa_sigaction == fault_watch) old->sa_handler = SIG_DFL, old->sa_flags &= ~kChanged;
+  if (old && old->sa_sigaction == fault_watch) old->sa_handler = SIG_DFL, old->sa_flags &= ~(kChanged | SA_ONSTACK);
   if (!old || old->sa_sigaction != trampoline) return 0;
   old->sa_sigaction = g_disposition[sig].handler.load(std::memory_order_relaxed);
   old->sa_flags = (old->sa_flags & ~kChanged) | (g_disposition[sig].flags.load(std::memory_order_relaxed) & kChanged);
@@ -97,6 +105,19 @@ void* kernel_handler(int sig) {
   sys(SYS_rt_sigaction, sig, 0, &k, 8);
   if (k.handler == reinterpret_cast<void*>(fault_watch) || is_crash_handler(k.handler)) return nullptr; // SIG_DFL
   return k.handler;
+}
+
+bool ignored(int sig) {
+  void* h = kernel_handler(sig);
+  return h == reinterpret_cast<void*>(SIG_IGN) || (h == reinterpret_cast<void*>(SIG_DFL) && (sigbit(sig) & kDefaultIgnored));
+}
+
+void reset_action(int sig) {
+  struct { void* handler; unsigned long flags; void* restorer; uint64_t mask; } k = {};
+  sys(SYS_rt_sigaction, sig, 0, &k, 8);
+  if (k.handler != reinterpret_cast<void*>(&trampoline)) return;
+  k.handler = nullptr;
+  sys(SYS_rt_sigaction, sig, &k, 0, 8);
 }
 
 void actions_in_child() { g_lock.store(false, std::memory_order_relaxed); }

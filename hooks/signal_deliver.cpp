@@ -1,227 +1,259 @@
-// The trampoline, what could not be delivered at once, and what a wait that was interrupted does next.
+// The trampoline, which is what the kernel calls; whose a signal is; running handlers.
 //
-// A signal that hits program code on a G runs its handler there and then. One that hits g0 or the runtime is noted here (per signal, the last
-// siginfo wins) and runs on a G: this one when it leaves the runtime, else main, whose wait is ended (runtime/syscall.cpp).
+// A signal that hits program code on the G it is for runs its handler there and then, with the kernel's frame. One that hits g0, the runtime
+// or another G is noted (signal_queue.cpp) and run in user space: by the G when it leaves the runtime or its wait has been ended, or
+// in the stop signal's handler when it sits in program code.
+//
+// A signal to the process is main's as long as main takes it, as the kernel would choose, and else any G's.
 #include <cstring>
 #include <sys/ucontext.h>
 #include "hooks/signal.hpp"
 
 namespace gmp {
 
+void pending_in_child();
+
 namespace {
 
-struct Pending {
-  std::atomic<uint64_t> set;
-  siginfo_t info[kSignals + 1];
-};
-constinit Pending g_pending{};
+bool takes(G* g, int sig) { return alive(g) && !(get_sigmask(g) & sigbit(sig)); }
 
-void call(int sig, siginfo_t* info, void* context) {
+// Not main's: what counts CPU time is for whoever used it, and a timer's is for the thread it has interrupted.
+bool anybodys(int sig, const siginfo_t* info) {
+  return info->si_code == SI_TIMER || (sigbit(sig) & (sigbit(SIGPROF) | sigbit(SIGVTALRM) | sigbit(SIGXCPU)));
+}
+// Sent to this very kernel thread by libc's insides: abort().
+bool from_itself(const siginfo_t* info) { return info->si_code == SI_TKILL && info->si_pid == int(sys(SYS_getpid)); }
+
+// What of the process's the calling G runs.
+uint64_t own_share(G* g) {
+  G* m = main_g();
+  return g == m || !alive(m) ? ~0ull : get_sigmask(m);
+}
+
+// A thread has got one that could not be told at once.
+constinit std::atomic<bool> g_threads_too{false};
+
+// For one thread: from a timer made for it.
+bool to_timers_target(int sig, siginfo_t* info) {
+  if (info->si_code != SI_TIMER) return false;
+  bool one;
+  G* g = timer_target(info, &one);
+  if (!one) return false;
+  if (!g) return true;
+  if (g == getg() && signal_context_ok()) return false;
+  add_pending(of_thread(g), sig, Arrival{*info, true});
+  if (g != getg() && !signal_context_ok()) g_threads_too.store(true); // no locks here
+  else if (takes(g, sig)) signal_g(g);
+  return true;
+}
+
+uint64_t during_handler(int sig, uint64_t before) {
   Disposition& d = g_disposition[sig];
-  Handler h = d.handler.load(std::memory_order_acquire);
-  int keep = errno;
-  if (d.flags.load(std::memory_order_relaxed) & SA_SIGINFO) h(sig, info, context);
-  else reinterpret_cast<void (*)(int)>(reinterpret_cast<void*>(h))(sig);
-  errno = keep;
-}
-
-stack_t kernel_altstack() {
-  stack_t s{};
-  sys(SYS_sigaltstack, 0, &s);
-  return s;
-}
-
-} // namespace
-
-bool is_kick(const siginfo_t* info) { return info->si_code == SI_TKILL && info->si_pid == int(sys(SYS_getpid)); }
-
-void kick(int tid, int sig) { sys(SYS_tgkill, sys(SYS_getpid), tid, sig); }
-
-siginfo_t tkill_info(int sig) {
-  siginfo_t i;
-  memset(&i, 0, sizeof i);
-  i.si_signo = sig;
-  i.si_code = SI_TKILL;
-  i.si_pid = int(sys(SYS_getpid));
-  i.si_uid = uid_t(sys(SYS_getuid));
-  return i;
-}
-
-static std::atomic<int> g_kicks[kSignals + 1];
-
-void mark_pending(Thread* t, int sig) { t->sig_pending.fetch_or(sigbit(sig), std::memory_order_seq_cst); }
-void kick_sent(int sig) { g_kicks[sig].fetch_add(1, std::memory_order_seq_cst); }
-
-// One of the kicks under way has arrived. False: there was none.
-static bool kick_arrived(int sig) {
-  int n = g_kicks[sig].load(std::memory_order_seq_cst);
-  while (n > 0 && !g_kicks[sig].compare_exchange_weak(n, n - 1)) {}
-  return n > 0;
-}
-
-bool stray_kick(int sig, const siginfo_t* info) {
-  if (!is_kick(info) || !getg()) return false;
-  bool marked = self()->sig_pending.fetch_and(~sigbit(sig), std::memory_order_seq_cst) & sigbit(sig);
-  return kick_arrived(sig) && !marked;
-}
-
-uint64_t pending_set() {
-  return g_pending.set.load(std::memory_order_acquire) | (getg() ? self()->sig_pending.load(std::memory_order_acquire) : 0);
-}
-
-int take_pending(uint64_t wanted, siginfo_t* info, uint64_t of_process) {
-  uint64_t have;
-  if (getg()) {
-    auto& own = self()->sig_pending;
-    while ((have = own.load(std::memory_order_acquire) & wanted)) {
-      int sig = __builtin_ctzll(have) + 1;
-      if (!(own.fetch_and(~sigbit(sig), std::memory_order_acq_rel) & sigbit(sig))) continue;
-      *info = tkill_info(sig);
-      return sig;
-    }
-  }
-  while ((have = g_pending.set.load(std::memory_order_acquire) & wanted & of_process)) {
-    int sig = __builtin_ctzll(have) + 1;
-    *info = g_pending.info[sig];
-    if (g_pending.set.fetch_and(~sigbit(sig), std::memory_order_acq_rel) & sigbit(sig)) return sig;
-  }
-  return 0;
-}
-
-// The kernel has found some kernel thread for a signal to the process. As natively, main has it as long as it does not block it: it
-// may sit in a wait that the signal is to end. What counts CPU time belongs to whoever used it.
-static bool belongs_to_main(int sig, const siginfo_t* info) {
-  G *g = getg(), *m = main_g();
-  if (!g || g == m || info->si_code == SI_TKILL || info->si_code == SI_TIMER) return false;
-  if (sigbit(sig) & (sigbit(SIGPROF) | sigbit(SIGVTALRM) | sigbit(SIGXCPU))) return false;
-  return alive(m) && !(get_sigmask(m) & sigbit(sig));
+  before |= d.mask.load(std::memory_order_relaxed);
+  if (!(d.flags.load(std::memory_order_relaxed) & SA_NODEFER)) before |= sigbit(sig);
+  return before & ~kUnblockable;
 }
 
 // In a G, inside a hook or not: nobody can tell. A hook that is in the middle of a call ends its next wait, as the kernel would have ended
 // the call; the next hook begins by forgetting it (test_cancel).
-static void handler_has_run(int flags) {
-  if (!getg()) return;
+void note_handler(int sig) {
   Thread* t = self();
   t->handler_ran = true;
-  if (!(flags & SA_RESTART)) t->handler_no_restart = true;
+  if (!(g_disposition[sig].flags.load(std::memory_order_relaxed) & SA_RESTART)) t->handler_no_restart = true;
   end_next_wait();
 }
 
-extern "C" __attribute__((visibility("hidden"), used)) void gmp_signal_deliver(int sig, siginfo_t* info, void* context) {
-  bool fault = (sigbit(sig) & kFaults) && info->si_code > 0;
-  if (!fault && !signal_context_ok()) {
-    if (is_kick(info) && getg()) { // meant for this thread: its own, and it looks on its way out. A stray marks nothing.
-      if (!stray_kick(sig, info)) mark_pending(self(), sig);
-      signal_defer();
+uint64_t& mask_in(ucontext_t* c) { return reinterpret_cast<uint64_t&>(c->uc_sigmask); } // the kernel's frame has 8 bytes
+
+// With the kernel's frame, on the stack that the handler shall have, in program code of a G.
+void deliver(int sig, void* i, void* c) {
+  auto* info = static_cast<siginfo_t*>(i);
+  auto* context = static_cast<ucontext_t*>(c);
+  note_sigmask(during_handler(sig, mask_in(context)));
+  context->uc_stack = altstack_now();
+  call_handler(sig, info, context);
+  note_handler(sig);
+  const uint64_t after = mask_in(context) & ~kUnblockable;
+  if (GMP_UNLIKELY(pending_set() & ~after)) {
+    set_sigmask(after);
+    run_pending_signals(context);
+  }
+  note_sigmask(mask_in(context) & ~kUnblockable); // sigreturn tells the kernel
+  leave_by_this_m(context);
+}
+
+void received(int sig, void* i, void* c) {
+  auto* info = static_cast<siginfo_t*>(i);
+  if ((sigbit(sig) & kFaults) && info->si_code > 0) return deliver(sig, i, c);
+  if (to_timers_target(sig, info)) return;
+  G* g = getg();
+  if (!from_itself(info) && !(own_share(g) & sigbit(sig)) && !anybodys(sig, info)) {
+    add_pending(of_process(), sig, Arrival{*info, true});
+    pass_on_signals();
+    if (g_process_set.load() & own_share(g) & ~get_sigmask(g)) run_pending_signals(c); // main has just begun to block it
+    leave_by_this_m(c);
+    return;
+  }
+  deliver(sig, i, c);
+}
+
+// Nobody takes it any more: the kernel keeps it, with the siginfo it came with.
+void give_back(int sig) {
+  nobody_takes(sigbit(sig), false);
+  refuse_signals(sigbit(sig));
+  if (with_g([&](G* g) { return takes(g, sig); }, [](G*) {})) return pass_on_signals(); // somebody has opened it meanwhile
+  Arrival a;
+  while (take_pending(of_process(), sig, &a))
+    if (sys(SYS_rt_sigqueueinfo, sys(SYS_getpid), sig, &a.info) != 0) {
+      add_pending(of_process(), sig, a); // whoever opens it finds it here
       return;
     }
-    if (is_kick(info) && kick_arrived(sig)) return; // on g0: the thread has left this M, and has its mark
-    g_pending.info[sig] = *info;
-    g_pending.set.fetch_or(sigbit(sig), std::memory_order_release);
+}
+
+} // namespace
+
+void trampoline(int sig, siginfo_t* info, void* context) {
+  const bool fault = (sigbit(sig) & kFaults) && info->si_code > 0;
+  const bool ok = signal_context_ok();
+  G* g = getg();
+  if (!fault && !ok) {
+    if (!to_timers_target(sig, info))
+      add_pending(g && from_itself(info) ? of_thread(g) : of_process(), sig, Arrival{*info, true});
     signal_defer();
     return;
   }
-  if (!fault && is_kick(info)) {
-    if (g_pending.set.load(std::memory_order_acquire) & sigbit(sig)) { // kick_pending's
-      run_pending_signals();
-      return;
-    }
-    if (stray_kick(sig, info)) return;
+  // Not a G, or a fault in the runtime (a bad pointer that the program gave): as natively.
+  if (!g || !ok || self()->vfork_child) return call_handler(sig, info, static_cast<ucontext_t*>(context));
+  if (!on_sigstack(__builtin_frame_address(0))) return received(sig, info, context);
+  // On the M's stack, because of SA_ONSTACK. The handler gets a frame where the program wants it, and this one is done with.
+  char* top = arch::context_sp(context);
+  stack_t own = self()->altstack;
+  arch::Frame f;
+  bool moved;
+  if (own.ss_size && !on_stack(own, top)) {
+    moved = arch::move_frame(info, context, static_cast<char*>(own.ss_sp) + own.ss_size, own.ss_size, &f);
+  } else {
+    size_t room = 1 << 16;
+    if (StackBounds b = stack_bounds(g); b.lo && top > b.lo && top < static_cast<char*>(b.lo) + b.size) room = size_t(top - static_cast<char*>(b.lo));
+    moved = arch::move_frame(info, context, top, room, &f);
   }
-  if (!fault && belongs_to_main(sig, info)) {
-    g_pending.info[sig] = *info;
-    g_pending.set.fetch_or(sigbit(sig), std::memory_order_release);
-    signal_pass_on();
-    return;
+  if (!moved) { // the kernel's way with a handler that has no stack
+    say_used_up(g, uintptr_t(info->si_addr), uintptr_t(top));
+    const uint64_t action[4] = {};
+    sys(SYS_rt_sigaction, SIGSEGV, action, 0, 8);
+    default_action(SIGSEGV);
   }
-  stack_t before = kernel_altstack();
-  call(sig, info, context);
-  handler_has_run(g_disposition[sig].flags.load(std::memory_order_relaxed));
-  // The handler may have waited and come back on another M: sigreturn must leave that one's alternate stack alone.
-  stack_t now = kernel_altstack();
-  if (now.ss_sp != before.ss_sp) static_cast<ucontext_t*>(context)->uc_stack = now;
+  arch::enter_frame(f, sig, received);
 }
 
-void run_pending_signals() {
-  G* g = getg();
-  uint64_t blocked = g ? get_sigmask(g) : 0;
-  siginfo_t info;
-  uint64_t mains = 0;
-  if (G* m = main_g(); g && g != m && alive(m)) mains = ~get_sigmask(m);
-  if (GMP_UNLIKELY(g_pending.set.load(std::memory_order_acquire) & mains)) signal_pass_on();
-  for (;;) {
-    const bool own = g && (self()->sig_pending.load(std::memory_order_acquire) & ~blocked);
-    const int sig = take_pending(~blocked, &info, ~mains);
-    if (!sig) break;
-    Disposition& d = g_disposition[sig];
-    // Marked while it was blocked, and nobody handles it: what the kernel would do now. (A one-shot handler is gone from the kernel
-    // when its signal is noted here, and still to be run.)
-    if (own && !(d.flags.load(std::memory_order_relaxed) & SA_RESETHAND)) {
-      void* action = kernel_handler(sig);
-      if (action == reinterpret_cast<void*>(SIG_DFL)) sys(SYS_kill, sys(SYS_getpid), sig);
-      if (action != reinterpret_cast<void*>(&trampoline)) continue;
+void pass_on_signals() {
+  if (GMP_UNLIKELY(g_threads_too.load(std::memory_order_relaxed)) && g_threads_too.exchange(false))
+    with_g([](G* g) {
+      if (of_thread(g).set->load() & ~get_sigmask(g)) signal_g(g);
+      return false;
+    }, [](G*) {});
+  uint64_t done = 0;
+  while (uint64_t have = g_process_set.load(std::memory_order_seq_cst) & ~done) {
+    const int sig = __builtin_ctzll(have) + 1;
+    done |= sigbit(sig);
+    if (G* m = main_g(); m && takes(m, sig)) {
+      signal_g(m);
+      continue;
     }
-    if (!d.handler.load(std::memory_order_acquire)) continue;
-    int flags = d.flags.load(std::memory_order_relaxed);
-    uint64_t during = blocked | d.mask.load(std::memory_order_relaxed) | (flags & SA_NODEFER ? 0 : sigbit(sig));
-    if (g) set_sigmask(during & ~kUnblockable);
+    G* g = getg();
+    if (g && takes(g, sig)) request_signals(g);
+    else if (!with_g([&](G* x) { return takes(x, sig); }, [](G* x) { signal_g(x); })) give_back(sig);
+  }
+}
+
+// In user space, with the G's mask set meanwhile; the mask that the handler leaves in its context is the G's then.
+static void run_here(int sig, Arrival* a, void* frame) {
+  G* g = getg();
+  Disposition& d = g_disposition[sig];
+  if (!a->from_kernel) {
+    if (!handled(sig)) {
+      if (!ignored(sig)) default_action(sig);
+      return;
+    }
+    if (d.flags.load(std::memory_order_relaxed) & int(SA_RESETHAND)) reset_action(sig);
+  }
+  if (!d.handler.load(std::memory_order_acquire)) return;
+  struct {
+    arch::FpState fp;
     ucontext_t context;
-    memset(&context, 0, sizeof context);
-    call(sig, &info, &context);
-    if (g) set_sigmask(blocked);
-    handler_has_run(flags);
+  } made;
+  auto* context = static_cast<ucontext_t*>(frame);
+  if (!context) {
+    context = &made.context;
+    memset(context, 0, sizeof *context);
+    arch::capture_context(context, &made.fp);
+  }
+  const uint64_t before = get_sigmask(g);
+  mask_in(context) = before;
+  context->uc_stack = altstack_now();
+  set_sigmask(during_handler(sig, before));
+  // What else is pending nests, as the kernel builds all frames before it returns to the program: the last one runs first.
+  if (pending_set() & ~get_sigmask(g)) run_pending_signals();
+  call_handler(sig, &a->info, context);
+  note_handler(sig);
+  set_sigmask(mask_in(context) & ~kUnblockable);
+}
+
+void run_pending_signals(void* context) {
+  G* g = getg();
+  if (!g) return;
+  const PendingSet own = of_thread(g);
+  for (;;) {
+    const uint64_t open = ~get_sigmask(g);
+    const uint64_t mine = own.set->load(std::memory_order_seq_cst) & open;
+    const uint64_t process = g_process_set.load(std::memory_order_seq_cst);
+    const uint64_t share = process & open & own_share(g);
+    Arrival a;
+    if (mine) {
+      const int sig = __builtin_ctzll(mine) + 1;
+      if (take_pending(own, sig, &a)) run_here(sig, &a, context);
+    } else if (share) {
+      const int sig = __builtin_ctzll(share) + 1;
+      if (take_pending(of_process(), sig, &a)) run_here(sig, &a, context);
+    } else {
+      if (process) pass_on_signals();
+      if (!(g_process_set.load() & ~get_sigmask(g) & own_share(g))) break;
+    }
   }
   if (GMP_UNLIKELY(cancel_async_pending())) test_cancel();
 }
 
-MoreBlocked::MoreBlocked(uint64_t mask) {
-  if (g) was = get_sigmask(g);
-  if (g && (mask & ~was)) set_sigmask(was | mask);
-  else g = nullptr; // nothing to undo
-}
-
-long MoreBlocked::end(long result) {
-  if (GMP_LIKELY(!g)) return result;
-  set_sigmask(was);
-  if (pending_set() & ~was) run_pending_signals();
-  self()->handler_ran = self()->handler_no_restart = false; // not in a wait
-  return result;
-}
-
-bool run_pending_under(uint64_t mask) {
-  G* g = getg();
-  const uint64_t was = g ? get_sigmask(g) : 0;
-  if (g) set_sigmask(mask);
-  run_pending_signals();
-  if (g) set_sigmask(was);
+// The kernel restarts the call that the stop signal has hit, whatever it may be. It is not to be if a handler has run that has no SA_RESTART.
+void run_stopped(void* context) {
   Thread* t = self();
-  const bool ran = t->handler_ran;
-  t->handler_ran = t->handler_no_restart = false;
-  return ran;
+  const bool before = t->handler_no_restart;
+  t->handler_no_restart = false;
+  if (pending_set()) run_pending_signals(context);
+  t = self();
+  if (t->handler_no_restart) arch::end_restart(context);
+  t->handler_no_restart |= before;
 }
 
 After after_interrupt(bool restartable, bool cancellation_point) {
   if (pending_set()) run_pending_signals();
   Thread* t = self();
-  bool ran = t->handler_ran, hard = t->handler_no_restart;
-  t->handler_ran = t->handler_no_restart = false;
+  const bool ran = t->handler_ran, hard = t->handler_no_restart;
   if (cancellation_point || cancel_async_pending()) test_cancel();
+  t->handler_ran = t->handler_no_restart = false;
   // The kernel interrupts a thread that is no G only where the handler's flags say so.
   if (!getg()) return After::Eintr;
   return ran && (!restartable || hard) ? After::Eintr : After::Retry;
 }
 
-// A pending signal waits for a G that sits in a call or in program code: interrupt its kernel thread.
-static void kick_pending(int tid) {
-  if (uint64_t s = pending_set()) kick(tid, __builtin_ctzll(s) + 1);
-}
+bool for_another() { return getg() && !self()->handler_ran; }
 
 void signal_start() {
   g_run_pending_signals = run_pending_signals;
-  g_signals_pending = [] { return g_pending.set.load(std::memory_order_acquire); };
-  g_kick_signal = kick_pending;
+  g_pass_on_signals = pass_on_signals;
 }
 
-void signal_in_child() { g_pending.set.store(0, std::memory_order_relaxed); }
+void signal_in_child() {
+  pending_in_child();
+}
 
 } // namespace gmp

@@ -1,12 +1,23 @@
-// Masks are the G's (the kernel has the running G's), alternate stacks are virtual for Gs: the kernel thread keeps its own.
+// Masks are the G's; the kernel has the running G's.
 #include "hooks/signal.hpp"
 
 namespace gmp {
 
-static int change_mask(int how, const sigset_t* set, sigset_t* old) {
+void change_g_mask(uint64_t now) {
+  G* g = getg();
+  const uint64_t was = get_sigmask(g);
+  now &= ~kUnblockable;
+  set_sigmask(now);
+  if (now & ~was) mask_has_grown(now & ~was);
+  if (GMP_UNLIKELY(pending_set() & ~now)) run_pending_signals();
+  // What was to be this thread's is another's now, as the kernel retargets it.
+  if (GMP_UNLIKELY(g_process_set.load(std::memory_order_seq_cst) & now & ~was)) pass_on_signals();
+}
+
+int change_mask(int how, const sigset_t* set, sigset_t* old) {
   G* g = getg();
   uint64_t was = 0;
-  if (!g) {
+  if (!g || GMP_UNLIKELY(self()->vfork_child)) {
     uint64_t want = set ? bits(set) & ~kLibcSignals : 0;
     long r = sys(SYS_rt_sigprocmask, how, set ? &want : nullptr, &was, 8);
     if (r < 0) return int(-r);
@@ -18,19 +29,21 @@ static int change_mask(int how, const sigset_t* set, sigset_t* old) {
       else if (how == SIG_UNBLOCK) now = was & ~s;
       else if (how == SIG_SETMASK) now = s;
       else return EINVAL;
-      set_sigmask(now & ~kUnblockable);
-      if (pending_set() & ~now) run_pending_signals();
+      change_g_mask(now);
     }
   }
-  if (old) {
-    *old = sigset_t{};
-    old->__val[0] = was;
-  }
+  if (old) *old = set_of(was);
   return 0;
 }
 
-bool on_stack(const stack_t& s, const void* sp) {
-  return s.ss_size && uintptr_t(sp) - uintptr_t(s.ss_sp) < s.ss_size;
+MaskFor::MaskFor(uint64_t mask) : was(get_sigmask(getg())) {
+  if ((mask & ~kUnblockable) != was) change_g_mask(mask);
+}
+
+long MaskFor::end(long result) {
+  if (get_sigmask(getg()) != was) change_g_mask(was);
+  self()->handler_ran = self()->handler_no_restart = false; // not in a wait
+  return result;
 }
 
 } // namespace gmp
@@ -39,7 +52,6 @@ using namespace gmp;
 
 GMP_REAL(pthread_sigmask);
 GMP_REAL(sigprocmask);
-GMP_REAL(sigaltstack);
 
 GMP_HOOK int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) noexcept {
   if (native()) return REAL(pthread_sigmask)(how, set, old);
@@ -49,19 +61,4 @@ GMP_HOOK int pthread_sigmask(int how, const sigset_t* set, sigset_t* old) noexce
 GMP_HOOK int sigprocmask(int how, const sigset_t* set, sigset_t* old) noexcept {
   if (native()) return REAL(sigprocmask)(how, set, old);
   return int(ret(-change_mask(how, set, old)));
-}
-
-GMP_HOOK int sigaltstack(const stack_t* set, stack_t* old) noexcept {
-  if (native() || !getg()) return REAL(sigaltstack)(set, old);
-  stack_t& mine = self()->altstack;
-  if (!mine.ss_size) mine.ss_flags = SS_DISABLE;
-  stack_t was = mine;
-  if (set) {
-    if (set->ss_flags & ~(SS_DISABLE | SS_ONSTACK | int(1u << 31))) return int(ret(-EINVAL));
-    if (set->ss_flags & SS_DISABLE) mine = stack_t{nullptr, SS_DISABLE, 0};
-    else if (set->ss_size < 2048) return int(ret(-ENOMEM));
-    else mine = stack_t{set->ss_sp, 0, set->ss_size};
-  }
-  if (old) *old = was;
-  return 0;
 }

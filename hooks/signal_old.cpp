@@ -3,12 +3,6 @@
 
 using namespace gmp;
 
-static sigset_t set_of(uint64_t mask) {
-  sigset_t s = {};
-  s.__val[0] = mask;
-  return s;
-}
-
 static int block_one(int how, int sig) {
   if (sig <= 0 || sig > kSignals || libc_signal(sig)) return int(ret(-EINVAL));
   sigset_t one = set_of(sigbit(sig));
@@ -60,7 +54,7 @@ GMP_HOOK int sigpending(sigset_t* set) noexcept {
   if (native() || !getg()) return REAL(sigpending)(set);
   uint64_t kernel = 0;
   if (long r = sys(SYS_rt_sigpending, &kernel, 8); r < 0) return int(ret(r));
-  *set = set_of((kernel & get_sigmask(getg())) | (pending_set() & get_sigmask(getg())));
+  *set = set_of((kernel | pending_set()) & get_sigmask(getg()));
   return 0;
 }
 

@@ -1,8 +1,37 @@
-// Waiting for signals: announced, in the kernel.
+// Waiting for signals. What the kernel may have (sigwait) is waited for there, announced; a handler to run is waited for in user space.
 #include <unistd.h>
+#include "hooks/poll.hpp"
 #include "hooks/signal.hpp"
 
 namespace gmp {
+
+// What is pending in user space, the thread's own first.
+static int take_any(uint64_t want, siginfo_t* info) {
+  G* g = getg();
+  if (!g || GMP_LIKELY(!(pending_set() & want))) return 0;
+  for (PendingSet p : {of_thread(g), of_process()})
+    while (uint64_t have = p.set->load() & want) {
+      const int sig = __builtin_ctzll(have) + 1;
+      Arrival a;
+      if (!take_pending(p, sig, &a)) continue;
+      *info = a.info;
+      return sig;
+    }
+  return 0;
+}
+
+// The kernel has given us what a timer sent to another thread: it is that one's.
+static bool anothers(int sig, const siginfo_t* info) {
+  if (info->si_code != SI_TIMER || !getg()) return false;
+  bool one;
+  G* g = timer_target(info, &one);
+  if (!one || g == getg()) return false;
+  if (!g) return true; // gone
+  add_pending(of_thread(g), sig, Arrival{*info, true});
+  if (get_sigmask(g) & sigbit(sig)) interrupt_call(g);
+  else signal_g(g);
+  return true;
+}
 
 static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
   test_cancel();
@@ -17,18 +46,20 @@ static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* time
       if (ns < 0) ns = 0;
       left = {ns / 1000000000, ns % 1000000000};
     }
-    if (int sig = take_pending(want, info ? info : &scratch)) return sig;
+    if (int sig = take_any(want, info ? info : &scratch)) return sig;
     long r = interruptible_sys(true, SYS_rt_sigtimedwait, &want, info ? info : &scratch, timeout, 8);
-    if (r < 0) test_cancel();
-    if (r > 0 && stray_kick(int(r), info ? info : &scratch)) continue;
+    const bool again = r == -EINTR && for_another(); // the kernel woke us for a signal that another thread took
+    if (r < 0 && r != kStopped) test_cancel(); // else it would forget what has run
+    if (again) continue;
+    if (r > 0 && anothers(int(r), info ? info : &scratch)) continue;
     if (r != kStopped) return r;
     if (!(pending_set() & want) && after_interrupt(false) == After::Eintr) return -EINTR;
   }
 }
 
 static long suspend(uint64_t mask) {
-  mask &= ~kUnblockable;
-  return masked_wait(mask, [] { return 0l; }, [&] { return interruptible_sys(true, SYS_rt_sigsuspend, &mask, 8); });
+  if (!getg()) return sys(SYS_rt_sigsuspend, &mask, 8);
+  return masked_wait(mask, [] { return 0l; }, [] { return g_sleep(kNoDeadline); });
 }
 
 } // namespace gmp

@@ -6,6 +6,7 @@
 #include "hooks/futex.hpp"
 #include "hooks/own_thread.hpp"
 #include "hooks/process.hpp"
+#include "hooks/signal_send.hpp"
 #include "hooks/thread.hpp"
 #include "hooks/tid_address.hpp"
 
@@ -100,7 +101,7 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
   case kFutexWaitv: futex_kernel_too(); break;
   default: {
     long r;
-    if (fd_raw_call(n, a, b, c, d, e, &r)) return ret(r);
+    if (fd_raw_call(n, a, b, c, d, e, &r) || signal_raw_call(n, a, b, c, d, &r)) return ret(r);
     if (GMP_UNLIKELY(g_of_the_thread.has(n)) && getg() && (own_raw_call(n, a, b, c, d, e, f, &r) || sched_raw_call(n, a, b, c, d, &r) || cpu_raw_call(n, a, b, &r)))
       return ret(r);
   }

@@ -26,17 +26,17 @@ static GMP_NOINLINE bool begin() {
   self_tid(); // the kernel's, while this is a kernel thread
   g_alive.store(1, std::memory_order_relaxed);
   if (mode() == Mode::Unstarted && g_process_begins) g_process_begins();
-  sys(SYS_sigaltstack, 0, &self()->altstack); // the kernel thread will have one of its own
   if (!start()) {
     if (g_process_stays_native) g_process_stays_native();
     return false;
   }
-  signal_stack_begins();
+  fault_watch_begins();
   if (getg() && getg() == main_g()) {
     char name[16] = "";
     sys(SYS_prctl, 16 /*PR_GET_NAME*/, name, 0, 0, 0);
     set_name(getg(), name);
     redirect_main_exit();
+    altstack_of_main();
     own_from_start();
     for (int i = 0; i < self()->kernel_mutexes; i++) lock_to_m();
     self()->kernel_mutexes = 0;

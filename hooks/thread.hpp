@@ -22,14 +22,9 @@ struct Thread {
   bool exit_called;                  // result is what pthread_exit was given; else an unwound thread was cancelled
   int kernel_mutexes;                // that the first thread locked before there was a G to lock to its kernel thread (mutex_kernel.cpp)
   bool own_sched_only;               // its own kernel thread is for policy or affinity and nothing else (thread_sched.cpp)
-  // Signals (signal.cpp): set by the trampoline when a handler ran; `no_restart` if its action lacked SA_RESTART.
+  // Signals (signal.hpp). Has a handler run since the hook began, and one without SA_RESTART?
   bool handler_ran, handler_no_restart;
-  // Sent to this thread by pthread_kill and not yet delivered; of these: by pthread_sigqueue, with the last value.
-  std::atomic<uint64_t> sig_pending, sig_queued;
-  std::atomic<void*> sig_value;
-  // While it sits in a system call that signals in sig_wait_set shall end: its kernel thread; negated: someone is sending to it; 0: not.
-  std::atomic<int> sig_wait_tid;
-  std::atomic<uint64_t> sig_wait_set;
+  std::atomic<uint64_t> sig_pending; // for this thread, from within the process
   // Cached kernel-like thread id: G: given at creation; others: gettid at first use; 0 = unknown.
   int tid;
   bool tid_address_set;              // tid_address.cpp

@@ -11,6 +11,8 @@
 
 namespace gmp {
 
+Config g_config;
+
 // A small formatter of our own: libc's vsnprintf may allocate and takes locale locks.
 static size_t vformat(char* buf, size_t size, const char* fmt, va_list ap) {
   size_t n = 0;

@@ -123,7 +123,7 @@ struct M {
   std::atomic<int64_t> cpu_mark;     // the kernel thread's clock when its G was last charged
   struct RobustHead { void* next; long offset; void* pending; } robust; // lockedm.cpp
   std::atomic<bool> stop_sent;       // a stop signal (syscall.cpp) is on its way to this kernel thread
-  char* gsignal;                     // its alternate signal stack (gsignal.cpp)
+  char* sigstack;                    // its alternate stack (signal.cpp); null: none yet
   Note note;                         // parked here
   M* schedlink;                      // idle list / template's request list
   M* all_next;                       // every record ever made; those of ended Ms (tid 0) are used again

@@ -87,8 +87,6 @@ StackBounds stack_bounds(const G*);
 // Where its stack really ends, slack included, and how much below is a guard. All 0: not known.
 struct StackExtent { uintptr_t lo, top; size_t guard; };
 StackExtent stack_extent(const G*);
-// In a signal handler on G: is this address on the alternate signal stack of the kernel thread under it?
-bool on_gsignal(const G*, const void* sp);
 size_t default_stack_size();             // RLIMIT_STACK's or 8 MB, capped by GMP_STACK
 
 // ---------------------------------------------------------------- life of a G
@@ -258,26 +256,39 @@ extern void (*g_stopped_in_program)(int sig, void* info, void* context, void* li
 // Sends it to g's kernel thread, if g is running on one.
 bool stop_running(G*);
 
-// ---------------------------------------------------------------- signals
+// ---------------------------------------------------------------- signals (signal.cpp)
 // True when the calling context (a signal handler's) interrupted a G in program code or a foreign thread, so that the program's
 // handler may run here and now; false on g0 or inside the runtime.
 bool signal_context_ok();
-// From a signal handler when the above is false: has run_pending() called on a G soon (this G when it leaves the runtime, else the
-// main G, whose wait is interrupted). Async-signal-safe.
+// From a signal handler when the above is false: the G that was hit runs what is pending when it leaves the runtime, its wait ends if it is
+// about to begin one, and signals to the process are passed on. Async-signal-safe.
 void signal_defer();
-// Has a G that does not block what is pending run it, main if it can. Not from within the runtime.
-void signal_pass_on();
+// g has something pending that it does not block: it runs it soon, wherever it is. Not for the calling G, and not from within the runtime.
+void signal_g(G* g);
 // g runs its pending signals when it leaves the runtime next.
 void request_signals(G* g);
-extern void (*g_run_pending_signals)(); // set by hooks: delivers what is pending, on the G
-extern uint64_t (*g_signals_pending)(); // set by hooks: what is pending for the process in user space (bit n - 1: signal n)
-// Set by hooks (may be null): sends a pending signal again, to the kernel thread tid, whose G sits in a system call or in program code.
-// The trampoline then finds signal_context_ok() and delivers the pending entry instead of a second one.
-extern void (*g_kick_signal)(int tid);
-// The G's signal mask: the kernel has it whenever the G runs. set returns the old one and applies at once.
+// Set by hooks: runs what is pending for the calling G. context: of the signal frame that it has been found in, or null.
+extern void (*g_run_pending_signals)(void* context);
+// Set by hooks: signals to the process have arrived on a kernel thread that is none of the program's; find Gs that take them. On g0, no locks.
+extern void (*g_pass_on_signals)();
+// then(g) for some living G for which want(g), under a lock that keeps the record in place. False: there is none.
+bool with_g(FnRef<bool(G*)> want, FnRef<void(G*)> then);
+// The G's signal mask: the kernel has it whenever the G runs. set applies at once. note: the kernel has changed it on its own, entering
+// or leaving a handler on the calling G.
 uint64_t get_sigmask(const G*);
 void set_sigmask(uint64_t mask); // calling G
+void note_sigmask(uint64_t mask);
 void set_sigmask_of(G* not_yet_running, uint64_t mask);
+// No G takes these signals any more (bit n - 1: signal n), so no kernel thread of the runtime may: they stay with the kernel. The caller then
+// looks at the masks once more. at_once: when it returns that is so already.
+void nobody_takes(uint64_t signals, bool at_once);
+// The calling G has closed these in its mask: has it been the last to take some of them?
+void mask_has_grown(uint64_t by);
+void refuse_signals(uint64_t signals); // the calling kernel thread, when it runs no G
+// Each M has an alternate stack of its own, for the kernel's frames only: the first M gets it when the program's stack has been noted.
+void sigstack_install();
+bool on_sigstack(const void* sp);
+void leave_by_this_m(void* context); // a signal frame is left on another M than it was entered on
 
 // ---------------------------------------------------------------- the world
 // From here to start_the_world() no other G runs in the runtime or program code with a P; world.cpp says exactly what that means. Not from g0;

@@ -44,7 +44,6 @@ bool stop_lockedm(M* m) {
   GMP_ASSERT(!m->spinning);
   if (m->p) handoffp(releasep(m));
   if (m->doomed) return false;
-  idle_mask(m);
   m->charge_in = 0;
   do signal_forward();
   while (m->note.sleep_until_signal() != Note::Sleep::Woken);

@@ -161,7 +161,6 @@ static bool wait_idle(M* m) {
 // Sleeps until somebody hands this M a P. False: it shall end.
 bool stopm(M* m) {
   GMP_ASSERT(!m->p && !m->spinning);
-  idle_mask(m);
   m->charge_in = 0;
   if (!wait_idle(m)) return false;
   P* p = m->nextp;

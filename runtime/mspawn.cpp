@@ -153,7 +153,7 @@ void m_main(M* m) {
   m->stop_sent.store(false, std::memory_order_relaxed); // the record may be an ended M's
   m->preempt_timer = -1;
   m->tid = int(sys(SYS_gettid));
-  gsignal_install(m);
+  sigstack_install();
   sys(SYS_rt_sigprocmask, 0, 0, &m->sigmask, 8);
   m->cpu_mark.store(0, std::memory_order_relaxed);
   {
@@ -205,12 +205,15 @@ void template_loop() {
     if (!q && sched.spare_wanted.exchange(false)) q = spares();
     if (!q) {
       if (tls_ready() && reap_wanted()) reap();
+      const int64_t nap = template_listens(true);
+      signal_forward();
       // Refused: asked again until an M is idle, for nobody may be left who would ask.
-      futex_wait(&sched.template_word, seen, refused ? 10000000 : -1);
+      futex_wait(&sched.template_word, seen, refused ? 10000000 : nap);
       if (refused && sched.nmidle.load() == 0) sched.spare_wanted.store(true);
       refused = false;
       continue;
     }
+    template_listens(false);
     pthread_attr_t a;
     pthread_attr_init(&a);
     pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);

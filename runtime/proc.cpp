@@ -167,6 +167,7 @@ static bool after_exit(M* m, G* g) {
   m->curg = nullptr;
   g->m = nullptr;
   if (GMP_UNLIKELY(g->lockedm.load(std::memory_order_relaxed) != nullptr)) lockedm_exit(m, g);
+  if (GMP_UNLIKELY(g->sigpend.load(std::memory_order_relaxed) & attention::Signals)) signals_left_behind();
   sched.ng.fetch_sub(1, std::memory_order_relaxed);
   g->on_dead(g, g->dead_arg);
   return false;
@@ -224,22 +225,6 @@ int kernel_tid_of(const G* g) {
   GStatus s = g->status.load(std::memory_order_acquire);
   M* m = g->m;
   return m && (s == GStatus::Running || s == GStatus::Syscall) ? m->tid : 0;
-}
-
-bool alive(const G* g) {
-  GStatus s = g->status.load(std::memory_order_relaxed);
-  return s != GStatus::Dead && s != GStatus::Idle;
-}
-
-uint64_t get_sigmask(const G* g) { return g->sigmask; }
-void set_sigmask_of(G* g, uint64_t mask) { g->sigmask = mask; }
-void set_sigmask(uint64_t mask) {
-  G* g = getg();
-  uint8_t prev = enter_rt(g);
-  g->sigmask = mask;
-  g->m->sigmask = mask;
-  sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &g->sigmask, 0, 8);
-  leave_rt(g, prev);
 }
 
 } // namespace gmp

@@ -131,12 +131,6 @@ static void set_kernel_mask(M* m, uint64_t mask) {
   sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &m->sigmask, 0, 8);
 }
 
-// An idle M takes the signals that main would take, so that SIGTERM reaches a process whose Gs are all parked, and none that main
-// blocks (it may be waiting for them with sigwait).
-void idle_mask(M* m) {
-  if (GMP_UNLIKELY(m->sigmask != g_main.sigmask)) set_kernel_mask(m, g_main.sigmask);
-}
-
 // ---------------------------------------------------------------- making Gs runnable
 
 void ready(G* g, bool next) {
@@ -316,7 +310,7 @@ top:
       if (int64_t f = timers_first(sched.allp[i]))
         if (poll_until == 0 || f < poll_until) delay = 0;
     if (sched.runqsize.load() > 0 || signal_waiting()) delay = 0;
-    if (delay != 0) idle_mask(m), m->charge_in = 0;
+    if (delay != 0) m->charge_in = 0;
     GList l;
     netpoll(delay, &l);
     sched.polluntil.store(0);

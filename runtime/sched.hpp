@@ -106,6 +106,12 @@ inline P* cur_p() {
 
 bool signal_waiting();
 void signal_forward(); // g0, no locks: passes a signal that arrived on g0 on to a G
+constexpr int kStopSignal = 32; // libc's SIGCANCEL: no program blocks or uses it
+void mend_idle_mask(void* context);
+void signals_left_behind();
+int64_t template_listens(bool on); // how long at most until the next call; -1: until poked
+void signals_begin();
+void signals_forget(); // in fork's child
 
 // ---- switch.cpp
 void switch_to_g(M*, G*);                 // on g0: runs g until it switches back; its context is saved then
@@ -151,7 +157,6 @@ void hogput(G*);                          // sched.lock held
 void publish_runqsize();                  // sched.lock held
 void acquirep(M*, P*);
 P* releasep(M*);
-void idle_mask(M*);                       // the signals that an idle M takes
 bool runq_empty(P*);
 inline bool chaos(unsigned one_in);       // true now and then, in chaos mode only
 uint32_t fastrand();
@@ -222,7 +227,6 @@ void setxid_install();
 void free_m_record(M*);
 void template_queue_m(M*);                // an M without a P: see M.made
 int make_m_here(M*, const KernelSched&);  // by the calling kernel thread, which it takes after; 0 or an errno
-void gsignal_install(M*);
 M* new_m_record();                        // null at the cap
 void template_request(M*);
 P* template_reclaim(bool* spinning);      // null: nobody waits for an M

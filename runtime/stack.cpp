@@ -115,4 +115,13 @@ StackBounds stack_bounds(const G* g) {
   return {top - size, size, g->guard_size};
 }
 
+StackExtent stack_extent(const G* g) {
+  if (g->map) return {uintptr_t(g->stack_lo), uintptr_t(g->stack_top), g->user_stack ? 0 : g->guard_size};
+  // Main's grows down to its limit; the kernel keeps a gap of 1 MB below it free. The program's name lies at its very top.
+  rlimit64 rl{};
+  if (sys(SYS_prlimit64, 0, RLIMIT_STACK, 0, &rl) != 0 || rl.rlim_cur == RLIM64_INFINITY) return {};
+  const uintptr_t top = align_up(getauxval(AT_EXECFN), kPage);
+  return {top - rl.rlim_cur, top, 1 << 20};
+}
+
 } // namespace gmp

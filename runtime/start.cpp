@@ -10,7 +10,6 @@
 namespace gmp {
 
 std::atomic<Mode> g_mode{Mode::Unstarted};
-Config g_config;
 constinit G g_main{};
 bool g_no_membarrier;
 void (*g_scheduler_started)();
@@ -72,7 +71,6 @@ static bool build(const char** why) {
   }
   M* m0 = new_m_record();
   m0->tid = int(sys(SYS_gettid));
-  gsignal_install(m0);
   m0->g0_tp = shell->tp;
   *tls_in(shell->tp, &t_g) = nullptr;
   *tls_in(shell->tp, &t_m) = m0;
@@ -87,6 +85,7 @@ static bool build(const char** why) {
   g->status.store(GStatus::Running);
   sys(SYS_rt_sigprocmask, 0, 0, &g->sigmask, 8);
   m0->sigmask = g->sigmask;
+  signals_begin();
   m0->curg = g;
   acquirep(m0, sched.allp[0]);
   sched.ng.store(1);
@@ -132,6 +131,7 @@ void reset_in_child() {
   procs_forget();
   lot_forget_all();
   m_forget_all();
+  signals_forget();
   new (&sched) Sched{};
   new (&g_main) G{};
   new (&start_lock) RtMutex{};

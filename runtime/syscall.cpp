@@ -20,10 +20,6 @@
 
 namespace gmp {
 
-void (*g_run_pending_signals)();
-uint64_t (*g_signals_pending)();
-void (*g_kick_signal)(int tid);
-
 // On g0 without a P: get one, or queue the G and sleep.
 static bool after_no_p(M* m, G* g) {
   g->status.store(GStatus::Runnable, std::memory_order_relaxed);
@@ -87,13 +83,6 @@ void enter_rt_slow(G* g) {
   }
   // A signal handler that interrupted an announced call uses a verb: the call's end, early.
   if (g->insys.load(std::memory_order_relaxed)) leave_syscall(g);
-}
-
-void attend(G* g) {
-  const uint8_t what = g->sigpend.exchange(GMP_UNLIKELY(g_config.chaos != 0) ? attention::Chaos : 0, std::memory_order_seq_cst);
-  on_own_m();
-  if ((what & attention::Signals) && g_run_pending_signals) g_run_pending_signals();
-  if (what & (attention::Preempt | attention::Chaos)) preempt_point(g, what);
 }
 
 // In the runtime.
@@ -164,20 +153,19 @@ void enter_syscall_block() {
 
 // ---------------------------------------------------------------- calls that interrupt() ends
 
-constexpr int kStopSignal = 32; // libc's SIGCANCEL: no program blocks or uses it
-
 static arch::KernelAction g_libc_stop; // what libc does with it: cancellation of threads that are no Gs
-
-void (*g_stopped_in_program)(int sig, void* info, void* context, void* libc_handler);
 
 static void on_stop(int sig, void* info, void* context) {
   if (is_preempt_signal(info)) return preempt_signalled(context);
   if (M* m = cur_m()) m->stop_sent.store(false, std::memory_order_seq_cst); // before the look at what is to be stopped
-  if (t_m) return;
+  if (t_m) return mend_idle_mask(context);
   if (G* g = getg()) {
     if (arch::stop_call(context)) return;
     if (g->in_rt.load(std::memory_order_relaxed)) signal_defer();
-    else if (g_stopped_in_program) g_stopped_in_program(sig, info, context, g_libc_stop.handler);
+    else if (g_stopped_in_program) {
+      g_stopped_in_program(sig, info, context, g_libc_stop.handler);
+      leave_by_this_m(context); // the handlers that have run may have waited
+    }
     return;
   }
   auto h = reinterpret_cast<void (*)(int, void*, void*)>(g_libc_stop.handler);
@@ -224,64 +212,6 @@ bool stop_running(G* g) {
   if (sys(SYS_tgkill, sys(SYS_getpid), tid, kStopSignal) == 0) return true;
   m->stop_sent.store(false, std::memory_order_relaxed);
   return false;
-}
-
-// ---------------------------------------------------------------- signals
-
-bool signal_context_ok() {
-  if (G* g = getg()) return g->in_rt.load(std::memory_order_relaxed) == 0;
-  return t_m == nullptr; // a foreign thread
-}
-
-static std::atomic<bool> g_sigwork;
-
-void signal_defer() {
-  if (G* g = getg()) { // inside the runtime: on the way out
-    g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst);
-    // It may have looked for interrupts already and be about to park, which is no way out. The wait is ended here: it is not parked yet,
-    // for we stand on its stack, so nobody else need make it runnable.
-    g->intr.store(1, std::memory_order_seq_cst);
-    bool must_ready;
-    claim(g, Wait::Interrupted, &must_ready);
-    GMP_ASSERT(!must_ready);
-    return;
-  }
-  // On g0: its loop calls signal_forward() at once, unless it is just about to sleep.
-  g_sigwork.store(true, std::memory_order_seq_cst);
-  if (t_m) t_m->note.poke();
-  if (sched.lastpoll.load(std::memory_order_seq_cst) == 0) netpoll_break();
-}
-
-void request_signals(G* g) { g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst); }
-
-bool signal_waiting() { return g_sigwork.load(std::memory_order_relaxed); }
-
-// On g0 or in program code, outside locks. The handler needs a G: main, as the kernel would choose. Its wait ends if it is in one; if it runs or
-// sits in an announced call it sees sigpend when it leaves the runtime next, and its M is interrupted so that this is now.
-void signal_forward() {
-  if (GMP_LIKELY(!g_sigwork.load(std::memory_order_relaxed)) || !g_sigwork.exchange(false)) return;
-  signal_pass_on();
-}
-
-void signal_pass_on() {
-  const uint64_t pending = g_signals_pending ? g_signals_pending() : ~0ull;
-  auto takes = [pending](G* g) {
-    GStatus s = g->status.load(std::memory_order_relaxed);
-    return s != GStatus::Dead && s != GStatus::Idle && (pending & ~g->sigmask);
-  };
-  G* g = main_g();
-  if (!takes(g)) { // it has ended, or blocks them: any other that does not. None: whoever unblocks one finds it.
-    Locked l(sched.allg_lock);
-    for (g = sched.allg; g && !takes(g); g = g->all_next) {}
-    if (!g) return;
-  }
-  g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst);
-  if (interrupt(g)) return;
-  if (g_kick_signal) {
-    M* m = g->m;
-    GStatus s = g->status.load(std::memory_order_relaxed);
-    if (m && (s == GStatus::Syscall || s == GStatus::Running) && m->tid) g_kick_signal(m->tid);
-  }
 }
 
 } // namespace gmp

@@ -96,10 +96,6 @@ Wait sleep_until(int64_t deadline) {
   return r;
 }
 
-void end_next_wait() {
-  if (G* g = getg()) g->intr.store(1, std::memory_order_seq_cst);
-}
-
 void interrupt_call(G* g) {
   RtScope rt;
   uint32_t w = g->wait.load(std::memory_order_seq_cst);

@@ -1,9 +1,37 @@
 #!/usr/bin/env bats
 # Signals: who runs the handler, what it interrupts, what is pending.
 load common
-setup_file() { need_build; }
+setup() { need_build; }
 
 @test "signals_process: main polls while others work" { both signals_process main_polls_while_others_work; }
 @test "signals_process: main polls while others are blocked" { both signals_process main_polls_while_others_are_blocked; }
 @test "signals_process: main polls while others come and go" { both signals_process main_polls_while_others_come_and_go; }
 @test "signals_process: only the wait takes it" { both signals_process only_the_wait_takes_it; }
+
+@test "signals_thread: each way to a waiting thread" { both signals_thread each_way_to_a_waiting_thread; }
+@test "signals_thread: each way to a busy thread" { both signals_thread each_way_to_a_busy_thread; }
+@test "signals_thread: wrong targets" { both signals_thread wrong_targets; }
+@test "signals_thread: order in a thread" { both signals_thread order_in_a_thread; }
+@test "signals_thread: order in the process" { both signals_thread order_in_the_process; }
+@test "signals_thread: queue is bounded" { both signals_thread queue_is_bounded; }
+@test "signals_thread: waited for by its thread" { both signals_thread waited_for_by_its_thread; }
+@test "signals_thread: all block it" { both signals_thread all_block_it; }
+@test "signals_thread: ignoring forgets" { both signals_thread ignoring_forgets; }
+
+@test "signals_stack: handlers on their stacks" { both signals_stack handlers_on_their_stacks; }
+@test "signals_stack: handlers that wait on their stacks" { both signals_stack handlers_that_wait_on_their_stacks; }
+@test "signals_stack: main keeps its stack" { both signals_stack main_keeps_its_stack; }
+@test "signals_stack: stack overflow is survived" { both signals_stack stack_overflow_is_survived; }
+@test "signals_stack: repaired on their stacks" { both signals_stack repaired_on_their_stacks; }
+@test "signals_stack: overflow without a stack" { expect=139 both signals_stack overflow_without_a_stack; }
+@test "signals_stack: jumps out of waits" { both signals_stack jumps_out_of_waits; }
+@test "signals_stack: mask left in the context" { both signals_stack mask_left_in_the_context; }
+@test "signals_stack: flags" { both signals_stack flags; }
+@test "signals_stack: handler does much" { both signals_stack handler_does_much; }
+
+@test "signals_timer: for one thread" { both signals_timer for_one_thread; }
+@test "signals_timer: for one thread while main blocks" { both signals_timer for_one_thread_while_main_blocks; }
+@test "signals_timer: by a thread" { both signals_timer by_a_thread; }
+@test "signals_timer: for the process" { both signals_timer for_the_process; }
+@test "signals_timer: default actions" { both signals_timer default_actions; }
+@test "signals_timer: default action is blocked" { both signals_timer default_action_is_blocked; }

@@ -13,9 +13,6 @@ void arch_init();
 // What a signal handler's frame says of the code that was interrupted.
 struct Interrupted { uintptr_t pc, sp; uint64_t sigmask; };
 Interrupted interrupted(const void* ucontext);
-// Moves the kernel's frame, of which `frame` is the lowest address, to end at `top`; null when that would be below `low`.
-char* move_frame(char* frame, uintptr_t top, uintptr_t low);
-inline constexpr size_t kRedZone = 128; // below the stack pointer, still in use
 // The handler returns on another kernel thread than it was entered on.
 void frame_moved(void* ucontext, uint64_t sigmask);
 
@@ -38,6 +35,21 @@ bool stop_call(void* ucontext);
 // What the kernel's sigaction takes with a handler: flags and code to return through.
 struct KernelAction { void* handler; unsigned long flags; void (*restorer)(); uint64_t mask; };
 KernelAction kernel_action(void (*handler)(int, void*, void*), unsigned long flags);
+
+// Signal frames (sigframe.cpp). move_frame copies the kernel's, with the processor state behind it, to below `top`, if `room` bytes are enough;
+// enter_frame then runs the handler there as if the kernel had put it there, and the handler returns through it.
+struct Frame { char* sp; void *info, *context; };
+bool move_frame(void* info, void* context, char* top, size_t room, Frame* to);
+[[noreturn]] void enter_frame(const Frame& f, int sig, void (*handler)(int, void*, void*));
+// The frame is to go back to a system call that the kernel restarts: it ends with EINTR instead. (The call instruction leaves its own
+// end in a register that few others touch: that tells a call begun from one that is about to begin.)
+void end_restart(void* context);
+char* context_sp(const void* context); // where the interrupted code's stack ends: what it may use without a frame is above
+// What the kernel would show of the caller: registers that a call keeps, program counter and stack; floating point state into fp.
+struct alignas(64) FpState { char bytes[512]; };
+void capture_context(void* context, FpState* fp);
+// fn(arg) on another stack, of which top is the upper end.
+extern "C" void gmp_call_on_stack(void* top, void (*fn)(void*), void* arg);
 
 // The first word of the TCB points to itself, so reading it needs no special instruction.
 inline uintptr_t thread_pointer() {

@@ -46,26 +46,6 @@ Interrupted interrupted(const void* context) {
   return i;
 }
 
-// struct rt_sigframe: the return address, the ucontext, the siginfo; above it, by the pointer in the ucontext, the extended state.
-char* move_frame(char* frame, uintptr_t top, uintptr_t low) {
-  constexpr size_t kUcontext = 304, kInfo = 128; // the kernel's, not libc's
-  auto u = reinterpret_cast<ucontext_t*>(frame + sizeof(void*));
-  auto area = reinterpret_cast<char*>(u->uc_mcontext.fpregs);
-  size_t size = sizeof(void*) + kUcontext + kInfo;
-  if (area) {
-    uint32_t software[2]; // magic, size of all
-    memcpy(software, area + kSoftwareBytes, sizeof software);
-    size = size_t(area - frame) + (software[0] == kExtended ? software[1] : kHeader);
-  }
-  // The same place in a cache line: the extended state is aligned to one.
-  const uintptr_t to = ((top - size - 64) & ~63ul) + (uintptr_t(frame) & 63);
-  if (to < low || to > top) return nullptr;
-  char* moved = static_cast<char*>(memcpy(reinterpret_cast<void*>(to), frame, size));
-  u = reinterpret_cast<ucontext_t*>(moved + sizeof(void*));
-  if (area) u->uc_mcontext.fpregs = reinterpret_cast<fpregset_t>(moved + (area - frame));
-  return moved;
-}
-
 // Unpatched the alternate stack and the mask of the thread that it left would become this one's.
 void frame_moved(void* context, uint64_t sigmask) {
   auto u = static_cast<ucontext_t*>(context);
@@ -75,37 +55,3 @@ void frame_moved(void* context, uint64_t sigmask) {
 }
 
 } // namespace gmp::arch
-
-// What the kernel calls for the program's handlers (hooks/signal_stack.cpp, signal_deliver.cpp): asks where the frame shall be, goes there, and
-// delivers, as if the kernel had made it there.
-asm(R"(
-  .text
-  .p2align 4
-  .globl gmp_signal_entry
-  .hidden gmp_signal_entry
-  .type gmp_signal_entry, @function
-gmp_signal_entry:
-  .cfi_startproc
-  push %rdi
-  .cfi_adjust_cfa_offset 8
-  push %rsi
-  .cfi_adjust_cfa_offset 8
-  push %rdx
-  .cfi_adjust_cfa_offset 8
-  lea 24(%rsp), %rcx
-  call gmp_signal_place
-  pop %rdx
-  .cfi_adjust_cfa_offset -8
-  pop %rsi
-  .cfi_adjust_cfa_offset -8
-  pop %rdi
-  .cfi_adjust_cfa_offset -8
-  mov %rax, %rcx
-  sub %rsp, %rcx
-  add %rcx, %rsi
-  add %rcx, %rdx
-  mov %rax, %rsp
-  jmp gmp_signal_deliver
-  .cfi_endproc
-  .size gmp_signal_entry, . - gmp_signal_entry
-)");
