@@ -18,7 +18,6 @@ constexpr int64_t kSecond = 1000000000;
 constexpr unsigned kKind = 7, kIdBits = 0x0fffffff;
 
 GMP_REAL(pthread_getcpuclockid);
-GMP_REAL_V(timer_create, "GLIBC_2.3.3");
 
 clockid_t clock_of(const G* g) { return clockid_t(~(unsigned(gtid(g)) & kIdBits) << 3 | kKind); }
 bool ours(clockid_t clock) { return clock < 0 && (unsigned(clock) & 7) == kKind; }

@@ -7,7 +7,7 @@
 namespace gmp {
 
 namespace {
-GMP_REAL(timer_create);
+GMP_REAL_V(timer_create, "GLIBC_2.3.3");
 
 // By the kernel's number: small ones. An entry lives until its number is given out anew; goid 0: not one thread's.
 constexpr unsigned kTimers = 4096;
