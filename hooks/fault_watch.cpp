@@ -1,6 +1,7 @@
 // A fault that nobody handles (Go's sigpanic has the same place). Its action, SIG_DFL, is watched: when a thread has used up its stack one line says
 // which. Then the action is SIG_DFL in the kernel too and the instruction faults again: core and status are those of the program.
 // sigaction reads SIG_DFL.
+#include <initializer_list>
 #include "hooks/signal.hpp"
 
 namespace gmp {

@@ -12,6 +12,7 @@
 #include "hooks/fdtable.hpp"
 #include "hooks/process.hpp"
 #include "hooks/signal.hpp"
+#include "runtime/lend.hpp"
 
 namespace gmp {
 
@@ -31,7 +32,7 @@ void process_in_child() {
   static constinit int done_in = 0; // a pid
   const int pid = int(sys(SYS_getpid));
   self()->forking = 0;
-  const bool on_an_m = getg() || self()->vfork_g;
+  const bool on_an_m = getg() || t_lent;
   vfork_forget(self()); // forked by the child of a vfork
   if (done_in == pid) return;
   done_in = pid;

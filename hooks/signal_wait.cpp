@@ -1,4 +1,5 @@
 // Waiting for signals. What the kernel may have (sigwait) is waited for there, announced; a handler to run is waited for in user space.
+#include <initializer_list>
 #include <unistd.h>
 #include "hooks/poll.hpp"
 #include "hooks/signal.hpp"

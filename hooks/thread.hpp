@@ -34,8 +34,7 @@ struct Thread {
   // A child that shares this memory may be running on this thread pointer (posix_spawn, vfork), with a parent that sleeps in the middle of
   // its G: hooks go straight to the kernel and touch no table (io: fdtable.hpp).
   bool vfork_child;
-  int vfork_of;                      // in a vfork (vfork.cpp): the process that called it,
-  G* vfork_g;                        // and the G that is asleep meanwhile
+  int vfork_of;                      // in a vfork (vfork.cpp): the process that called it
   // In fork(): this process, for libc's code that may be running in the parent or in the child, where the parking lot is not to be touched.
   int forking;
   const void* polled;                // the array of the last poll that went well

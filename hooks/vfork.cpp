@@ -9,6 +9,7 @@
 // kept in a register over the call.
 #include "hooks/fdtable.hpp"
 #include "hooks/process.hpp"
+#include "runtime/lend.hpp"
 
 namespace gmp {
 
@@ -17,8 +18,8 @@ extern "C" __attribute__((visibility("hidden"), used)) void gmp_vfork_begins() {
   if (native() || t->vfork_of) return; // in the child of a vfork: its marks are the parent's
   fd_forking();
   t->vfork_of = int(sys(SYS_getpid));
-  t->vfork_g = getg();
-  if (t->vfork_g) enter_syscall_block();
+  t_lent = getg();
+  if (t_lent) enter_syscall_block();
   t->vfork_child = true;
   t_g = nullptr;
 }
@@ -27,7 +28,7 @@ extern "C" __attribute__((visibility("hidden"), used)) void gmp_vfork_begins() {
 extern "C" __attribute__((visibility("hidden"), used)) int gmp_vfork_ends(long result) {
   Thread* t = self();
   if (t->vfork_of && t->vfork_of == int(sys(SYS_getpid))) {
-    G* g = t->vfork_g;
+    G* g = t_lent;
     vfork_forget(t);
     t_g = g;
     exit_syscall();
@@ -36,7 +37,7 @@ extern "C" __attribute__((visibility("hidden"), used)) int gmp_vfork_ends(long r
 }
 
 void vfork_forget(Thread* t) {
-  t->vfork_g = nullptr;
+  t_lent = nullptr;
   t->vfork_of = 0;
   t->vfork_child = false;
 }

@@ -4,9 +4,12 @@
 // finished ones are kept: up to 64 for each P, warm; the rest in a global list with their stack pages given back.
 #include <cstring>
 #include <sys/syscall.h>
+#include "runtime/lend.hpp"
 #include "runtime/sched.hpp"
 
 namespace gmp {
+
+constinit thread_local G* t_lent = nullptr;
 
 void destroy_shell(G*);
 
@@ -212,7 +215,7 @@ G* main_g() { return g_main.tp ? &g_main : nullptr; }
 G* g_of_handle(uintptr_t t) {
   if (!t || (t & 7) || !registered(t)) return nullptr;
   G* g = *tls_in(t, &t_g);
-  if (!g) g = t == g_main.tp ? &g_main : g_beside(t); // its TLS is lent to the child of a vfork
+  if (!g) g = *tls_in(t, &t_lent);
   return g && (g == &g_main || g == g_beside(t)) && g->tp == t ? g : nullptr;
 }
 void set_name(G* g, const char* name) {

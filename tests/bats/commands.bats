@@ -8,7 +8,9 @@ setup() { need_build; }
 @test "cat" { both cat "$top/CMakeLists.txt" /etc/passwd; }
 @test "grep" { both grep -rn add_executable "$top/tests/programs"; }
 @test "grep without a match" { expect=1 both grep no-such-text-anywhere /etc/passwd; }
-@test "awk" { both awk -F: '{ n[$7]++ } END { for (s in n) print s, n[s] }' /etc/passwd; }
+@test "awk" {
+  both awk -F: '{ n[$7]++ } END { for (s in n) print s, n[s] }' /etc/passwd;
+}
 @test "sed" { both sed -n 's/^\([^:]*\):.*/\1/p' /etc/passwd; }
 @test "bash" { both bash -c 'for i in 1 2 3; do echo $((i * i)); done; exit 0'; }
 @test "bash: status of a child" { expect=9 both bash -c '(exit 9)'; }
@@ -40,8 +42,12 @@ t = [threading.Thread(target=go) for _ in range(5)]
 [x.start() for x in t]; [x.join() for x in t]
 print(codes)'
 }
-@test "perl" { both perl -e 'print join(",", map { $_ * 2 } 1 .. 5), "\n"; print `echo from a child`; exit 0'; }
-@test "perl: fork and wait" { both perl -e 'my $p = fork; if (!$p) { exit 5 } waitpid $p, 0; print $? >> 8, "\n"'; }
+@test "perl" {
+  both perl -e 'print join(",", map { $_ * 2 } 1 .. 5), "\n"; print `echo from a child`; exit 0';
+}
+@test "perl: fork and wait" {
+  both perl -e 'my $p = fork; if (!$p) { exit 5 } waitpid $p, 0; print $? >> 8, "\n"';
+}
 @test "git" { both git --version; }
 @test "git: reading a repository" { both git -C "$top" log --format=%H -n 5; }
 @test "env, printf, wc, head, tail, cut, tr" { both_shell 'seq 50 | head -20 | tail -5 | tr 0-9 a-j | cut -c1 | wc -c; env printf "%s\n" x'; }

@@ -46,6 +46,8 @@ refuses() {
   refuses "getpwnam_r@GLIBC_2.2.5" "$exports" table "$copy"
 }
 @test "table: a row without a function is refused" {
+  # Of another release a row may well have none.
+  [ "$(getconf GNU_LIBC_VERSION)" = "glibc $(sed -n 's/^made_from=\([0-9.]*\).*/\1/p' "$exports")" ] || skip "the table is of another glibc"
   copied
   printf 'gmp_no_such_function\tPASS\tplain\n' >>"$copy/table/text.tsv"
   refuses "gmp_no_such_function" "$exports" table "$copy"

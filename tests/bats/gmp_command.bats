@@ -325,7 +325,7 @@ PYTHON
   done
 }
 
-@test "compare --load: {port} and PORT, a given port, and one that is taken" {
+@test "compare --load: port in braces and PORT, a given port, and one that is taken" {
   run -0 "$GMP" compare -n 1 --load '[ {port} = "$PORT" ] && [ "$PORT" -gt 0 ] && [ -z "$LD_PRELOAD" ]' -- "$PY" "$SERVER" "{port}"
   local port
   port=$("$PY" -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
