@@ -143,7 +143,9 @@ void dump(const All& all) {
     char name[48], state[1400];
     look::describe_name(all.t[i], name, sizeof name);
     state_of(all, all.t[i], state, sizeof state);
-    out("%s tid %d: %s", name, all.t[i].tid, state);
+    char own[64];
+    look::describe_own(all.t[i], own, sizeof own);
+    out("%s tid %d: %s%s", name, all.t[i].tid, state, own);
   }
 }
 

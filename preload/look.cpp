@@ -35,7 +35,7 @@ const char* learn(const Memory& mem, uint64_t record, Layout* l) {
     AT(main, "main"), AT(tid_offset, "tid_offset"), AT(g_size, "G.size"), AT(ctx, "G.ctx"), AT(tp, "G.tp"), AT(m, "G.m"),
     AT(wait, "G.wait"), AT(steal, "G.steal"), AT(status, "G.status"), AT(reason, "G.reason"), AT(wait_addr, "G.wait_addr"),
     AT(wait_since, "G.wait_since"), AT(wait_n, "G.wait_n"), AT(goid, "G.goid"), AT(stack_lo, "G.stack_lo"), AT(stack_size, "G.stack_size"),
-    AT(name, "G.name"), AT(all_next, "G.all_next"), AT(until, "G.until"), AT(timer, "G.timer"), AT(m_size, "M.size"), AT(curg, "M.curg"),
+    AT(name, "G.name"), AT(all_next, "G.all_next"), AT(lockedm, "G.lockedm"), AT(until, "G.until"), AT(timer, "G.timer"), AT(m_size, "M.size"), AT(curg, "M.curg"),
     AT(m_p, "M.p"), AT(m_id, "M.id"), AT(m_tid, "M.tid"), AT(m_next, "M.all_next"), AT(p_id, "P.id"), AT(waiter_key, "Waiter.key"),
     AT(item_size, "PollItem.size"), AT(item_fd, "PollItem.fd"), AT(item_events, "PollItem.events"), AT(parked, "wait.parked"),
     AT(rbx, "ctx.rbx"), AT(rbp, "ctx.rbp"), AT(r12, "ctx.r12"), AT(r13, "ctx.r13"), AT(r14, "ctx.r14"), AT(r15, "ctx.r15"), AT(rip, "ctx.rip"),
@@ -72,7 +72,7 @@ bool read(const Memory& mem, const Layout& l, uint64_t at, Thread* t) {
   auto word = [&](uint32_t offset, auto* to) { memcpy(to, b + offset, sizeof *to); };
   *t = Thread{};
   t->at = at;
-  t->m_id = t->p_id = t->blocker = -1;
+  t->m_id = t->p_id = t->own_m = t->blocker = -1;
   word(l.all_next, &t->next), word(l.goid, &t->goid), word(l.tp, &t->tp), word(l.ctx, &t->ctx), word(l.stack_lo, &t->stack_lo);
   word(l.stack_size, &t->stack_size), word(l.status, &t->status), word(l.reason, &t->reason), word(l.wait, &t->wait);
   word(l.name, &t->name), word(l.m, &t->m), word(l.wait_n, &t->items), word(l.wait_addr, &t->what);
@@ -82,6 +82,9 @@ bool read(const Memory& mem, const Layout& l, uint64_t at, Thread* t) {
   t->robbed = steal == stealflag::Taken;
   if (!alive(*t)) return true;
   mem.get(t->tp + uint64_t(l.tid_off), &t->tid);
+  uint64_t own;
+  word(l.lockedm, &own);
+  if (own && mem.get(own + l.m_tid, &t->own_tid)) mem.get(own + l.m_id, &t->own_m);
   if (t->status == GStatus::Waiting) {
     t->m = 0;
     word(l.wait_since, &t->since);
@@ -130,6 +133,11 @@ size_t describe_name(const Thread& t, char* b, size_t size) {
   char name[16];
   for (int i = 0; i < 16; i++) name[i] = t.name[i] && (t.name[i] < ' ' || t.name[i] == '"') ? '?' : t.name[i];
   return format(b, size, "G%lu \"%s\"", t.goid, name);
+}
+
+size_t describe_own(const Thread& t, char* b, size_t size) {
+  *b = 0;
+  return t.own_m < 0 ? 0 : format(b, size, " [runs on M%d (tid %d) only]", t.own_m, t.own_tid);
 }
 
 size_t describe_time(int64_t ns, char* b, size_t size) {

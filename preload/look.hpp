@@ -21,7 +21,7 @@ bool read_process(const Memory*, uint64_t at, void* to, size_t n);
 struct Layout {
   uint64_t mode = 0, allg = 0, allm = 0, nprocs = 0, ng = 0, cycles_per_ms = 0, main = 0, tid_offset = 0;
   uint32_t g_size = 0, ctx = 0, tp = 0, m = 0, wait = 0, steal = 0, status = 0, reason = 0, wait_addr = 0, wait_since = 0, wait_n = 0, goid = 0, stack_lo = 0,
-           stack_size = 0, name = 0, all_next = 0, until = 0, timer = 0, m_size = 0, curg = 0, m_p = 0, m_id = 0, m_tid = 0, m_next = 0, p_id = 0,
+           stack_size = 0, name = 0, all_next = 0, lockedm = 0, until = 0, timer = 0, m_size = 0, curg = 0, m_p = 0, m_id = 0, m_tid = 0, m_next = 0, p_id = 0,
            waiter_key = 0, item_size = 0, item_fd = 0, item_events = 0, parked = 0;
   int rbx = 0, rbp = 0, r12 = 0, r13 = 0, r14 = 0, r15 = 0, rip = 0, ctx_size = 0;
   // Read once: they don't change while Gs live.
@@ -38,6 +38,7 @@ struct Thread { // a G
   int64_t until;   // nanotime(); 0: for ever
   uint32_t wait;
   int tid, kernel_tid, m_id, p_id; // of the M that it runs on; -1
+  int own_m, own_tid;              // the M that it runs on only; -1
   uint16_t items;
   GStatus status;
   WaitReason reason;
@@ -67,6 +68,7 @@ void circles(const Thread*, int n, int* mark, FnRef<void(int)> found);
 // "mutex 0x7f.. held by G5 "name"" and the like: what a waiting G waits for. descriptor() tells what one is.
 size_t describe_wait(const Memory&, const Thread*, int n, const Thread&, FnRef<void(int fd, char* to, size_t size)> descriptor, char* to, size_t size);
 size_t describe_name(const Thread&, char* to, size_t size); // G5 "name"
+size_t describe_own(const Thread&, char* to, size_t size);  // that it has a kernel thread of its own, if it has
 // "G3 "a" holds mutex 0x.. and waits for ..." for the circle that i is in, a piece for each member.
 size_t describe_link(const Memory&, const Thread*, int i, char* to, size_t size);
 // 1.234 s, 12 min

@@ -18,7 +18,7 @@ constinit const RecordEntry g_entries[] = {
   VARIABLE("main", g_main), VARIABLE("tid_offset", g_tid_offset),
   NUMBER("G.size", sizeof(G)), FIELD(G, ctx), FIELD(G, tp), FIELD(G, m), FIELD(G, wait), FIELD(G, steal), FIELD(G, insys), FIELD(G, status),
   FIELD(G, reason), FIELD(G, wait_addr), FIELD(G, wait_since), FIELD(G, wait_n), FIELD(G, goid), FIELD(G, stack_lo), FIELD(G, stack_size),
-  FIELD(G, name), FIELD(G, all_next), NUMBER("G.until", offsetof(G, timer) + offsetof(Timer, when)),
+  FIELD(G, name), FIELD(G, all_next), FIELD(G, lockedm), NUMBER("G.until", offsetof(G, timer) + offsetof(Timer, when)),
   NUMBER("G.timer", offsetof(G, timer) + offsetof(Timer, index)),
   NUMBER("M.size", sizeof(M)), FIELD(M, curg), FIELD(M, p), FIELD(M, id), FIELD(M, tid), FIELD(M, all_next), FIELD(P, id),
   NUMBER("Waiter.key", kWaiterKey), NUMBER("PollItem.size", sizeof(PollItem)), FIELD(PollItem, fd), FIELD(PollItem, events),

@@ -101,6 +101,8 @@ class Thread:
             self.tid = word(self.tp + r.tid_offset, "<i")
         if self.status == "waiting" and self.reason not in ("sleep", "read", "write", "poll"):
             self.what = word(self.what + r["Waiter.key"], "<Q")
+        own = get("lockedm", "<Q") if self.alive() else 0
+        self.only = f" [runs on M{word(own + r['M.id'], '<i')} (LWP {word(own + r['M.tid'], '<i')}) only]" if own else ""
         if self.status in ("running", "in a call") and self.m:
             self.kernel_tid, self.m_id = word(self.m + r["M.tid"], "<i"), word(self.m + r["M.id"], "<i")
 
@@ -196,6 +198,10 @@ def wait_of(t, all_threads):
 
 
 def state_of(t, all_threads):
+    return doing(t, all_threads) + t.only
+
+
+def doing(t, all_threads):
     if t.status == "waiting":
         try:
             return "waiting: " + wait_of(t, all_threads)

@@ -93,6 +93,9 @@ private:
         one.stack = stacks_.programs(one.stack);
       }
       describe(one, thread, kernel);
+      char own[64];
+      look::describe_own(thread, own, sizeof own);
+      one.detail += own;
       return one;
     }
   }

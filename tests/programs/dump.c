@@ -2,6 +2,7 @@
 // lets it end. `dump CASE [N]`
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -141,6 +142,17 @@ static void* sleeper(void* arg) {
   nap(3600000);
   return arg;
 }
+// One processor less than the others have: that takes a kernel thread.
+static void* pinned(void* arg) {
+  cpu_set_t set;
+  named("pinned");
+  sched_getaffinity(0, sizeof set, &set);
+  for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&set) > 1; i++) CPU_CLR(i, &set);
+  pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+  atomic_fetch_add(&arrived, 1);
+  nap(3600000);
+  return arg;
+}
 static void* condition(void* arg) {
   named("condition");
   pthread_mutex_lock(&free_mutex);
@@ -189,7 +201,8 @@ static void case_waits(int n) {
   sem_init(&sem, 0, 0);
   thread[0] = start(reader, NULL);
   start(poller, NULL), start(sleeper, NULL), start(condition, NULL), start(semaphore, NULL), start(locker, NULL), start(ender, &thread[0]);
-  ready(7);
+  start(pinned, NULL);
+  ready(8);
   stay();
 }
 static void case_spin(int n) {
