@@ -10,7 +10,7 @@ namespace {
 // A line without "gmp: " before it.
 template <class... A> void out(const char* fmt, A... a) {
   char b[2048];
-  size_t n = format(b, sizeof b - 1, fmt, a...);
+  size_t n = format(b, sizeof b - 1, fmt, a..., 0); // one too many: some have none
   b[n++] = '\n';
   sys(SYS_write, 2, b, n);
 }

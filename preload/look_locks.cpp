@@ -140,7 +140,7 @@ static size_t describe_holder(const Memory& mem, const Thread* all, const Thread
 
 size_t describe_wait(const Memory& mem, const Thread* all, int n, const Thread& t, FnRef<void(int, char*, size_t)> descriptor, char* b, size_t size) {
   size_t k = 0;
-  auto put = [&](auto... a) { k += k < size ? format(b + k, size - k, a...) : 0; };
+  auto put = [&](auto... a) { k += k < size ? format(b + k, size - k, a..., 0) : 0; };
   const unsigned long at = lock_of(t);
   (void)n;
   switch (t.reason) {
