@@ -96,7 +96,7 @@ Process::Process(int pid) : memory_{look::read_process, pid} {
     any = true;
     if (offset != 0 || path == 0 || line[std::size_t(path)] != '/' || line.substr(std::size_t(path)) == last) continue;
     last = line.substr(std::size_t(path));
-    if (int error = read_error(pid, from)) not_permitted(pid, error);
+    if (int error = read_error(pid, from); error && error != EFAULT) not_permitted(pid, error); // EFAULT: a device's, say
     record = record_in(memory_, from);
     if (record) break;
   }
