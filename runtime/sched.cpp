@@ -158,7 +158,7 @@ void ready(G* g, bool next) {
 void ready_list(GList& l) {
   if (!l.head) return;
   P* p = cur_p();
-  if (p && sched.runqsize.load(std::memory_order_relaxed) == 0 && runq::length(p) + size_t(l.n) <= kRunq) {
+  if (p && !__atomic_load_n(&sched.runq.head, __ATOMIC_RELAXED) && runq::length(p) + size_t(l.n) <= kRunq) {
     while (G* g = l.pop()) ready(g, false);
     return;
   }

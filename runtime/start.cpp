@@ -19,6 +19,7 @@ void own_thread() { sched.helpers.fetch_add(1); }
 void tcb_unregister_rseq(uintptr_t tcb);
 void lot_forget_all();
 void m_forget_all();
+void world_forget();
 
 static RtMutex start_lock;
 
@@ -132,6 +133,7 @@ void reset_in_child() {
   lot_forget_all();
   m_forget_all();
   signals_forget();
+  world_forget();
   new (&sched) Sched{};
   new (&g_main) G{};
   new (&start_lock) RtMutex{};

@@ -75,6 +75,8 @@ bool all_here() {
 
 } // namespace
 
+void world_forget() { g_stopper.store(false, std::memory_order_relaxed); } // fork's child: the stopper was another thread
+
 void world_take(P* p) {
   p->status.store(PStatus::Stopped, std::memory_order_release);
   p->link = sched.stopped;
