@@ -57,8 +57,9 @@ void signal_forward() {
 }
 
 void attend(G* g) {
-  const uint8_t what = g->sigpend.exchange(GMP_UNLIKELY(g_config.chaos != 0) ? attention::Chaos : 0, std::memory_order_seq_cst);
-  on_own_m();
+  const uint8_t what = g->sigpend.exchange(0, std::memory_order_seq_cst);
+  on_own_m(); // a verb: with a bit that stands it would come here again
+  if (GMP_UNLIKELY(g_config.chaos != 0)) g->sigpend.fetch_or(attention::Chaos, std::memory_order_relaxed);
   if ((what & attention::Signals) && g_run_pending_signals) g_run_pending_signals(nullptr);
   if (what & (attention::Preempt | attention::Chaos)) preempt_point(g, what);
 }
