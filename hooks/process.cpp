@@ -47,7 +47,8 @@ static void first_atfork_handler() {
   if (!native()) process_in_child();
 }
 extern "C" int __register_atfork(void (*)(), void (*)(), void (*)(), void*);
-void process_start() { __register_atfork(nullptr, nullptr, first_atfork_handler, nullptr); }
+// The first to run in the parent too: others may take the G to another kernel thread.
+void process_start() { __register_atfork(nullptr, has_child, first_atfork_handler, nullptr); }
 
 static long wait_for(pid_t pid, int* status, int options, rusage* usage) {
   test_cancel();
@@ -71,6 +72,7 @@ GMP_ALIAS(__fork, fork);
 GMP_HOOK pid_t _Fork() noexcept {
   pid_t p = REAL(_Fork)();
   if (p == 0 && !native()) process_in_child();
+  if (p > 0) has_child();
   return p;
 }
 
@@ -98,6 +100,7 @@ template <class F> static auto spawning(F call) {
   const bool was = t->vfork_child;
   fd_forking();
   enter_syscall();
+  has_child();
   t->vfork_child = true;
   auto r = call();
   t->vfork_child = was;

@@ -93,6 +93,9 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
   switch (n) {
   case SYS_futex:
     return ret(hook_futex(reinterpret_cast<uint32_t*>(a), int(b), uint32_t(c), d, reinterpret_cast<uint32_t*>(e), uint32_t(f)));
+  case SYS_exit:
+    if (getg()) thread_vanish(int(a));
+    break;
   case SYS_gettid: return getg() ? self_tid() : sys(n);
   case SYS_set_tid_address:
     if (!getg()) break;
@@ -109,6 +112,7 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
   if (copies_process(n, a, b)) {
     long r = sys(n, a, b, c, d, e, f);
     if (r == 0) process_in_child();
+    else has_child();
     return ret(r);
   }
   if (getg() && g_may_block.has(n)) return ret(blocking_sys(n, a, b, c, d, e, f));

@@ -56,6 +56,8 @@ bool cancel_pending();
 bool cancel_async_pending(); // and may act anywhere
 void cancel_start();
 
+// The calling G is gone at once (thread_end.cpp).
+[[noreturn]] void thread_vanish(int status);
 // In the child of fork, by the forking thread, after reset_in_child(): it is an ordinary kernel thread now.
 void thread_in_child();
 

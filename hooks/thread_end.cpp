@@ -32,4 +32,11 @@ void thread_finish(bool main_landing) {
   exit_g(on_dead, nullptr);
 }
 
+// exit of this thread alone, by syscall(): nothing of the program's or of libc's runs.
+void thread_vanish(int status) {
+  robust_owner_died();
+  if (g_alive.fetch_sub(1, std::memory_order_acq_rel) == 1) sys(SYS_exit_group, status);
+  exit_g(on_dead, nullptr);
+}
+
 } // namespace gmp

@@ -20,6 +20,7 @@ extern "C" __attribute__((visibility("hidden"), used)) void gmp_vfork_begins() {
   t->vfork_of = int(sys(SYS_getpid));
   t_lent = getg();
   if (t_lent) enter_syscall_block();
+  has_child();
   t->vfork_child = true;
   t_g = nullptr;
 }

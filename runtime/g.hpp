@@ -117,6 +117,7 @@ struct M {
   int syscall_fd;                    // /proc/self/task/TID/syscall, opened by sysmon at need; -1
   int preempt_timer;                 // the kernel's, on this thread's processor time; -1: not made yet, -2: can't be had (watch_lock)
   std::atomic<bool> preempt_armed;   // it has not expired yet
+  bool parent;                       // of processes: has_child()
   bool doomed;                       // ends when it has left the G it runs
   std::atomic<uint32_t> made;        // an M asked for by make_m(): 1 once it has a tid, 2 when there is none to be had
   int charge_in, charge_every;       // switches until the next look at that clock (cputime.cpp)

@@ -331,6 +331,10 @@ void own_robust_list();
 // The id in the calling G's TCB, which libc's own code compares with and gives to the kernel.
 int swap_libc_tid(int tid);
 
+// The caller's kernel thread has made a process, or will: it does not end for want of work. (A child may ask for a signal when "its parent" ends,
+// PR_SET_PDEATHSIG, and the kernel means the thread.)
+void has_child();
+
 // Processor time. The first call makes every switch charge the Gs for theirs.
 int64_t g_cpu_time(G*);
 

@@ -278,6 +278,10 @@ void lockedm_reuse(G* g) {
   g->own_m = false;
 }
 
+void has_child() {
+  if (G* g = getg()) g->m->parent = true;
+}
+
 // ---------------------------------------------------------------- for libc's own locks
 
 void own_robust_list() {

@@ -135,7 +135,7 @@ static bool wait_idle(M* m) {
     m->note.clear();
     m->schedlink = sched.midle;
     sched.midle = m;
-    excess = ++sched.nmidle > sched.nprocs && m->id != 0;
+    excess = ++sched.nmidle > sched.nprocs && m->id != 0 && !m->parent;
   }
   give_requested();
   if (GMP_UNLIKELY(sched.room_waiters.load() > 0)) wake(&sched.room_waiters, 1);

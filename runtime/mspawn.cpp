@@ -172,7 +172,7 @@ void m_main(M* m) {
   sys(SYS_rt_sigprocmask, 2, &all, 0, 8);
   m_unwatch(m);
   preempt_forget(m);
-  m->doomed = false;
+  m->doomed = m->parent = false;
   t_m = nullptr; // what libc's end of a thread calls is called by an ordinary thread
   m->tid = 0;
   free_m_record(m);

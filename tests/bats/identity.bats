@@ -35,6 +35,8 @@ as_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
 @test "identity_own: registers" { both identity_own registers; }
 @test "identity_own: ports" { as_root && both identity_own ports; }
 @test "identity_own: tracer" { both identity_own tracer; }
+@test "identity_own: parent lives" { both identity_own parent_lives; }
+@test "identity_own: bare exit" { both identity_own bare_exit; }
 @test "identity_own: names" { both identity_own names; }
 @test "identity_own: thread ids" { both identity_own thread_ids; }
 

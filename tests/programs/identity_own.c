@@ -3,8 +3,10 @@
 #include "check.h"
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <poll.h>
 #include <linux/seccomp.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/io.h>
@@ -250,6 +252,58 @@ CASE(tracer) {
   pthread_t t[3];
   for (int i = 0; i < 3; i++) t[i] = start(traces, NULL);
   for (int i = 0; i < 3; i++) finish(t[i]);
+}
+
+// A child that asks for a signal when its parent ends: the thread that made it, to the kernel, and that lives. Kernel threads come and go meanwhile.
+static void* sleeps_in_kernel(void* unused) {
+  struct pollfd none = {.fd = -1};
+  EQ(syscall(SYS_poll, &none, 1, 60), 0);
+  return unused;
+}
+static int alive_pipe[2];
+static sem_t look_after;
+static void* parent_of(void* end) {
+  pid_t pid = fork();
+  if (pid == 0) {
+    SYS(prctl(PR_SET_PDEATHSIG, SIGKILL));
+    char c;
+    EQ(write(alive_pipe[1], "x", 1), 1);
+    if (read(((int*)end)[0], &c, 1) != 1) _exit(1);
+    _exit(6);
+  }
+  int status;
+  while (sem_wait(&look_after) != 0) {
+  }
+  EQ(waitpid(pid, &status, 0), pid);
+  EQ(WEXITSTATUS(status), 6);
+  return NULL;
+}
+CASE(parent_lives) {
+  int end[2];
+  char c;
+  pthread_t p[3], t[20];
+  SYS(pipe(end));
+  SYS(pipe(alive_pipe));
+  sem_init(&look_after, 0, 0);
+  for (int i = 0; i < 20; i++) t[i] = start(sleeps_in_kernel, NULL);
+  pause_ms(5);
+  for (int i = 0; i < 3; i++) p[i] = start(parent_of, end);
+  for (int i = 0; i < 20; i++) finish(t[i]);
+  for (int i = 0; i < 3; i++) EQ(read(alive_pipe[0], &c, 1), 1);
+  pause_ms(600);
+  EQ(write(end[1], "abc", 3), 3);
+  for (int i = 0; i < 3; i++) sem_post(&look_after);
+  for (int i = 0; i < 3; i++) finish(p[i]);
+}
+
+static void* exits_bare(void* unused) {
+  sched_yield();
+  syscall(SYS_exit, 3);
+  FAIL("still here");
+  return unused;
+}
+CASE(bare_exit) {
+  for (int i = 0; i < 20; i++) finish(start(exits_bare, NULL));
 }
 
 static int tasks_named(const char* name, int* main_is) {
