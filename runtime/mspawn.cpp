@@ -99,9 +99,8 @@ int make_m_here(M* m, const KernelSched& k) {
   pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
   pthread_attr_setstacksize(&a, kG0Stack + shell_overhead());
   const uint64_t block[16] = {~((1ull << 31) | (1ull << 32))}; // as the template's
-  int (*set_mask)(pthread_attr_t*, const sigset_t*); // since 2.32, so not by name: runtime/libc_versions.hpp
-  set_mask = reinterpret_cast<decltype(set_mask)>(dlsym(RTLD_DEFAULT, "pthread_attr_setsigmask_np"));
-  if (set_mask) set_mask(&a, reinterpret_cast<const sigset_t*>(block));
+  // Not by its name, which no libc before 2.32 has (libc_versions.hpp).
+  if (auto* set = reinterpret_cast<int (*)(pthread_attr_t*, const void*)>(dlsym(RTLD_DEFAULT, "pthread_attr_setsigmask_np"))) set(&a, block);
   int e = 0;
   if (k.sched_set) {
     sched_param p{};

@@ -19,6 +19,7 @@ as_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
 @test "identity_sched: affinity of a running one" { both identity_sched affinity_of_a_running_one; }
 @test "identity_sched: affinity by attribute and inherited" { both identity_sched affinity_by_attribute_and_inherited; }
 @test "identity_sched: real time is real" { as_root && both identity_sched real_time_is_real; }
+@test "identity_sched: deadline of one" { as_root && both identity_sched deadline_of_one; }
 @test "identity_sched: real time of another" { as_root && both identity_sched real_time_of_another; }
 @test "identity_sched: nice of each" { both identity_sched nice_of_each; }
 @test "identity_sched: fork inherits" { both identity_sched fork_inherits; }
@@ -30,6 +31,7 @@ as_root() { [ "$(id -u)" = 0 ] || skip "not root"; }
 @test "identity_own: no new privs" { both identity_own no_new_privs; }
 @test "identity_own: personality of each" { both identity_own personality_of_each; }
 @test "identity_own: io priority" { both identity_own io_priority; }
+@test "identity_own: memory policy" { both identity_own memory_policy; }
 @test "identity_own: capabilities" { as_root && both identity_own capabilities; }
 @test "identity_own: seccomp filter" { both identity_own seccomp_filter; }
 @test "identity_own: registers" { both identity_own registers; }

@@ -140,6 +140,18 @@ CASE(io_priority) {
   compare((struct both){ioprio_change, ioprio_changed, ioprio_plain});
 }
 
+static int memory_policy(void) {
+  int mode = -1;
+  return syscall(SYS_get_mempolicy, &mode, NULL, 0, NULL, 0) == 0 ? mode : -1; // not every kernel has it
+}
+static void memory_change(void) {
+  unsigned long node = 1;
+  if (memory_policy() >= 0) SYS(syscall(SYS_set_mempolicy, 1 /*MPOL_PREFERRED*/, &node, 8 * sizeof node));
+}
+static void memory_changed(void) { CHECK(memory_policy() == 1 || memory_policy() == -1); }
+static void memory_plain(void) { CHECK(memory_policy() <= 0); }
+CASE(memory_policy) { compare((struct both){memory_change, memory_changed, memory_plain}); }
+
 struct cap_header { unsigned version; int pid; };
 struct cap_data { unsigned effective, permitted, inheritable; };
 int capset(void*, const void*);

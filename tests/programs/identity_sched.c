@@ -255,6 +255,32 @@ CASE(real_time_is_real) {
   OK(pthread_attr_destroy(&a));
 }
 
+struct attributes { // sched_setattr's first version
+  uint32_t size, policy;
+  uint64_t flags;
+  int32_t nice;
+  uint32_t priority;
+  uint64_t runtime, deadline, period;
+};
+static void* by_deadline(void* unused) {
+  struct attributes a = {.size = sizeof a, .policy = 6, .runtime = 2000000, .deadline = 20000000, .period = 20000000}, b;
+  if (syscall(SYS_sched_setattr, 0, &a, 0) != 0) return unused; // not granted everywhere
+  for (int i = 0; i < 6; i++) {
+    EQ(syscall(SYS_sched_getscheduler, 0), 6);
+    SYS(syscall(SYS_sched_getattr, gettid(), &b, sizeof b, 0));
+    EQ(b.deadline, a.deadline);
+    i % 2 ? (void)sched_yield() : pause_ms(1);
+  }
+  return NULL;
+}
+CASE(deadline_of_one) {
+  if (!root()) return;
+  pthread_t t[4];
+  for (int i = 0; i < 4; i++) t[i] = start(i % 2 ? is_plain : by_deadline, NULL);
+  for (int i = 0; i < 4; i++) finish(t[i]);
+  finish(start(is_plain, NULL));
+}
+
 static void* fifo_wanted(void* unused) {
   (void)unused;
   sem_post(&arrived);
