@@ -17,6 +17,7 @@ namespace {
 constexpr int64_t kSecond = 1000000000;
 constexpr unsigned kKind = 7, kIdBits = 0x0fffffff;
 
+GMP_REAL(clock_gettime);
 GMP_REAL(pthread_getcpuclockid);
 
 clockid_t clock_of(const G* g) { return clockid_t(~(unsigned(gtid(g)) & kIdBits) << 3 | kKind); }
@@ -57,7 +58,7 @@ constinit std::atomic<Clock> g_clock{nullptr};
 
 GMP_NOINLINE Clock learn_clock() {
   Clock c = find_vdso_clock();
-  if (!c) c = [](clockid_t clock, timespec* t) { return int(sys(SYS_clock_gettime, clock, t)); };
+  if (!c) c = [](clockid_t clock, timespec* t) { return REAL(clock_gettime)(clock, t) == 0 ? 0 : -errno; };
   g_clock.store(c, std::memory_order_relaxed);
   return c;
 }
