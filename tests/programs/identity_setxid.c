@@ -124,10 +124,12 @@ CASE(from_a_thread) {
 
 static void* own_fsuid(void* unused) {
   (void)unused;
+  EQ(setfsgid(57), 0); // first: the other takes the right to it away
   EQ(setfsuid(55), 0);
   for (int i = 0; i < 20; i++) {
     sched_yield();
     EQ(setfsuid((uid_t)-1), 55);
+    EQ(setfsgid((gid_t)-1), 57);
   }
   SYS(syscall(SYS_setresuid, -1, 56, -1)); // this thread only
   pause_ms(2);
