@@ -79,6 +79,11 @@ GMP_HOOK int pthread_cancel(pthread_t t) {
   uint32_t bits = cancelled_bits();
   if (!bits || t == pthread_self()) return REAL(pthread_cancel)(t);
   G* g = g_of_handle(t);
+  if (!g && (mode() != Mode::Running || libc_thread(t))) {
+    const int r = REAL(pthread_cancel)(t);
+    stop_signal_install();
+    return r;
+  }
   if (!g || thread_at(t)->life.load(std::memory_order_relaxed) == Thread::Dead) return 0;
   // Before the interrupt, which is ordered: a target that goes to wait later sees either.
   uint32_t old = cancel_word(uintptr_t(t))->fetch_or(bits, std::memory_order_seq_cst);

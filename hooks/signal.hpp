@@ -77,6 +77,7 @@ struct PendingSet {
   std::atomic<uint64_t>* set;
   uint64_t owner; // goid; 0: the process
 };
+constexpr uint64_t kNobody = ~0ull; // an owner that no thread is
 extern std::atomic<uint64_t> g_process_set;
 inline PendingSet of_process() { return {&g_process_set, 0}; }
 PendingSet of_thread(G*);
@@ -132,7 +133,8 @@ template <class Look, class Wait> long masked_wait(uint64_t mask, Look look, Wai
 siginfo_t sent_info(int sig, int code, sigval value = {});
 void default_action(int sig); // of the kernel, to the process, whatever the masks
 
-// ---- signal_timer.cpp: hits g0 or the runtime: known only if it is the caller or main (no locks there)
+// ---- signal_timer.cpp
+uint64_t timer_has_target(const siginfo_t* info); // goid; 0: it is the process's, or no timer's
 G* timer_target(const siginfo_t* info, bool* is_one); // a timer made for one thread; null: that is gone
 
 void signal_start();

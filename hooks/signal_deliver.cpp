@@ -30,21 +30,17 @@ uint64_t own_share(G* g) {
   return g == m || !alive(m) ? ~0ull : get_sigmask(m);
 }
 
-// A thread has got one that could not be told at once.
-constinit std::atomic<bool> g_threads_too{false};
+// From a timer made for one thread, where that could not be looked up: on g0 or in the runtime.
+constinit std::atomic<uint64_t> g_timer_set{0};
+PendingSet of_timers() { return {&g_timer_set, kNobody}; }
 
-// For one thread: from a timer made for it.
-bool to_timers_target(int sig, siginfo_t* info) {
-  if (info->si_code != SI_TIMER) return false;
+void to_timers_thread(int sig, const siginfo_t& info) {
   bool one;
-  G* g = timer_target(info, &one);
-  if (!one) return false;
-  if (!g) return true;
-  if (g == getg() && signal_context_ok()) return false;
-  add_pending(of_thread(g), sig, Arrival{*info, true});
-  if (g != getg() && !signal_context_ok()) g_threads_too.store(true); // no locks here
-  else if (takes(g, sig)) signal_g(g);
-  return true;
+  G* g = timer_target(&info, &one);
+  if (!g) return; // it has ended
+  add_pending(of_thread(g), sig, Arrival{info, true});
+  if (takes(g, sig)) signal_g(g);
+  else interrupt_call(g); // it may be in sigwait
 }
 
 uint64_t during_handler(int sig, uint64_t before) {
@@ -85,8 +81,8 @@ void deliver(int sig, void* i, void* c) {
 void received(int sig, void* i, void* c) {
   auto* info = static_cast<siginfo_t*>(i);
   if ((sigbit(sig) & kFaults) && info->si_code > 0) return deliver(sig, i, c);
-  if (to_timers_target(sig, info)) return;
   G* g = getg();
+  if (timer_has_target(info) && goid(g) != timer_has_target(info)) return to_timers_thread(sig, *info), leave_by_this_m(c);
   if (!from_itself(info) && !(own_share(g) & sigbit(sig)) && !anybodys(sig, info)) {
     add_pending(of_process(), sig, Arrival{*info, true});
     pass_on_signals();
@@ -117,8 +113,7 @@ void trampoline(int sig, siginfo_t* info, void* context) {
   const bool ok = signal_context_ok();
   G* g = getg();
   if (!fault && !ok) {
-    if (!to_timers_target(sig, info))
-      add_pending(g && from_itself(info) ? of_thread(g) : of_process(), sig, Arrival{*info, true});
+    add_pending(timer_has_target(info) ? of_timers() : g && from_itself(info) ? of_thread(g) : of_process(), sig, Arrival{*info, true});
     signal_defer();
     return;
   }
@@ -147,11 +142,11 @@ void trampoline(int sig, siginfo_t* info, void* context) {
 }
 
 void pass_on_signals() {
-  if (GMP_UNLIKELY(g_threads_too.load(std::memory_order_relaxed)) && g_threads_too.exchange(false))
-    with_g([](G* g) {
-      if (of_thread(g).set->load() & ~get_sigmask(g)) signal_g(g);
-      return false;
-    }, [](G*) {});
+  while (uint64_t have = g_timer_set.load(std::memory_order_seq_cst)) {
+    const int sig = __builtin_ctzll(have) + 1;
+    Arrival a;
+    if (take_pending(of_timers(), sig, &a)) to_timers_thread(sig, a.info);
+  }
   uint64_t done = 0;
   while (uint64_t have = g_process_set.load(std::memory_order_seq_cst) & ~done) {
     const int sig = __builtin_ctzll(have) + 1;
@@ -203,6 +198,7 @@ void run_pending_signals(void* context) {
   G* g = getg();
   if (!g) return;
   const PendingSet own = of_thread(g);
+  if (GMP_UNLIKELY(g_timer_set.load(std::memory_order_relaxed))) pass_on_signals();
   for (;;) {
     const uint64_t open = ~get_sigmask(g);
     const uint64_t mine = own.set->load(std::memory_order_seq_cst) & open;
@@ -253,6 +249,7 @@ void signal_start() {
 }
 
 void signal_in_child() {
+  g_timer_set.store(0);
   pending_in_child();
 }
 

@@ -5,6 +5,8 @@
 
 namespace gmp {
 
+void jump_start();
+
 static void mask_of(const __jmp_buf_tag* env) {
   if (!native() && getg() && env->__mask_was_saved && !self()->vfork_child) {
     const uint64_t mask = bits(&reinterpret_cast<const sigset_t&>(env->__saved_mask));
@@ -34,6 +36,12 @@ GMP_REAL(siglongjmp);
 GMP_REAL(setcontext);
 GMP_REAL(swapcontext);
 static constinit Real<void(__jmp_buf_tag*, int)> real_longjmp_chk{"__longjmp_chk"};
+
+// Found before a handler needs them.
+void gmp::jump_start() {
+  real_siglongjmp.get();
+  real_longjmp_chk.get();
+}
 
 GMP_HOOK void siglongjmp(__jmp_buf_tag* env, int value) noexcept {
   mask_of(env);

@@ -77,11 +77,11 @@ PendingSet of_thread(G* g) { return {&thread_at(thread_pointer_of(g))->sig_pendi
 bool any_entries() { return g_used.load(std::memory_order_relaxed) > 0; }
 
 long add_pending(PendingSet p, int sig, const Arrival& a) {
-  const bool queued = sig > 33;
+  const bool queued = sig > 33 || p.owner == kNobody; // not yet sorted out
   if (!queued && (p.set->load() & sigbit(sig))) return 0;
   Entry* e = queued && out_of_room() ? nullptr : get_entry();
   // As the kernel: a standard signal is never lost, at worst its siginfo is.
-  if (!e && queued && a.info.si_code != SI_USER) return -EAGAIN;
+  if (!e && sig > 33 && a.info.si_code != SI_USER) return -EAGAIN;
   const uint64_t order = g_order.fetch_add(1);
   if (e) {
     e->sig = sig;

@@ -97,6 +97,7 @@ static int to_handle(pthread_t t, int sig, const siginfo_t& info) {
 
 GMP_HOOK int pthread_kill(pthread_t t, int sig) noexcept {
   if (native() || (!getg() && t == pthread_self())) return REAL(pthread_kill)(t, sig);
+  if (t != pthread_self() && !g_of_handle(t) && (mode() != Mode::Running || libc_thread(t))) return REAL(pthread_kill)(t, sig);
   return to_handle(t, sig, sent_info(sig, SI_TKILL));
 }
 
@@ -125,6 +126,8 @@ namespace gmp {
 long send_call(long n, long a, long b, long c, long d) {
   const long pid = sys(SYS_getpid);
   long r = 1;
+  // As the kernel has it, a thread's number stands for its process.
+  if ((n == SYS_kill || n == SYS_rt_sigqueueinfo) && a >= 0x20000000 && mode() == Mode::Running && g_of_tid(int(a))) a = pid;
   switch (native() ? 0 : n) {
   case SYS_kill:
     if (a == pid) r = to_process(int(b), sent_info(int(b), SI_USER));

@@ -50,6 +50,8 @@ void call_handler(int sig, siginfo_t* info, ucontext_t* context) {
   errno = keep;
 }
 
+void jump_start();
+
 // Before the first thread the kernel had the program's stack; now it is main's, and the kernel has the first M's.
 void altstack_of_main() {
   stack_t s{};
@@ -58,6 +60,7 @@ void altstack_of_main() {
     self()->altstack = s;
   }
   sigstack_install();
+  jump_start();
 }
 
 // The child is an ordinary thread: the kernel has its stack again.

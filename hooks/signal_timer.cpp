@@ -18,14 +18,18 @@ void note(int id, uint64_t target) {
 }
 } // namespace
 
-G* timer_target(const siginfo_t* info, bool* is_one) {
+uint64_t timer_has_target(const siginfo_t* info) {
+  if (info->si_code != SI_TIMER) return 0;
   const unsigned id = unsigned(info->si_timerid);
-  const uint64_t target = id < kTimers ? g_target[id].load(std::memory_order_acquire) : 0;
+  return id < kTimers ? g_target[id].load(std::memory_order_acquire) : 0;
+}
+
+G* timer_target(const siginfo_t* info, bool* is_one) {
+  const uint64_t target = timer_has_target(info);
   *is_one = target != 0;
   if (!target) return nullptr;
   if (G* g = getg(); g && goid(g) == target) return g;
   if (G* m = main_g(); m && goid(m) == target) return m;
-  if (!signal_context_ok()) return nullptr;
   G* found = nullptr;
   with_g([target](G* g) { return goid(g) == target; }, [&](G* g) { found = g; });
   return found;

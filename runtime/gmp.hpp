@@ -74,6 +74,8 @@ int gtid(const G*);
 G* main_g();                             // the adopted first thread; null before start()
 // G of a pthread_t, null when the handle names no G (stale or foreign). Never crashes on a stale handle.
 G* g_of_handle(uintptr_t pthread);
+// Is it a thread that libc has made for itself (timers' notifications, aio) and that has not ended? Not from a signal handler.
+bool libc_thread(uintptr_t pthread);
 // The address that the thread-local `mine` of libgmp.so has in another thread, given that thread's thread pointer.
 template <class T> inline T* tls_in(uintptr_t tp, T* mine) {
   return reinterpret_cast<T*>(tp + (reinterpret_cast<uintptr_t>(mine) - arch::thread_pointer()));

@@ -16,7 +16,10 @@ void (*g_run_pending_signals)(void* context);
 void (*g_pass_on_signals)();
 void (*g_stopped_in_program)(int sig, void* info, void* context, void* libc_handler);
 
-static constinit thread_local bool t_template __attribute__((tls_model("initial-exec"))) = false;
+// Not a thread-local mark: the template thread's are what every new G's are copied from.
+static constinit std::atomic<uintptr_t> g_template{0};
+static bool in_template() { return arch::thread_pointer() == g_template.load(std::memory_order_relaxed); }
+
 static constinit std::atomic<bool> g_sigwork{false};
 static constinit std::atomic<uint64_t> g_nobody{0}, g_wanted{0}, g_template_has{~0ull};
 
@@ -24,7 +27,7 @@ static constinit std::atomic<uint64_t> g_nobody{0}, g_wanted{0}, g_template_has{
 
 bool signal_context_ok() {
   if (G* g = getg()) return g->in_rt.load(std::memory_order_relaxed) == 0;
-  return !t_m && !t_template; // a foreign thread
+  return !t_m && !in_template(); // a foreign thread
 }
 
 void signal_defer() {
@@ -146,7 +149,7 @@ void set_sigmask(uint64_t mask) {
 void refuse_signals(uint64_t signals) {
   uint64_t mask = g_nobody.load();
   if (t_m) mask = t_m->sigmask = t_m->sigmask | signals;
-  else if (!t_template) return;
+  else if (!in_template()) return;
   sys(SYS_rt_sigprocmask, 2, &mask, 0, 8);
 }
 
@@ -195,7 +198,7 @@ static int64_t open_wanted() {
 // The template thread opens its mask while it waits for work. While it makes kernel threads all is blocked: they inherit that, for what comes
 // before they know who they are would be taken for a foreign thread's.
 int64_t template_listens(bool on) {
-  t_template = true;
+  g_template.store(arch::thread_pointer(), std::memory_order_relaxed);
   const int64_t nap = on ? open_wanted() : -1;
   const uint64_t had = g_template_has.exchange(0), mask = on ? g_nobody.load() : ~0ull; // in this order: see nobody_takes()
   const uint64_t set = mask & ~(1ull << 31 | 1ull << 32);
@@ -230,6 +233,7 @@ void signals_begin() { g_nobody.store(g_main.sigmask); }
 
 void signals_forget() {
   g_sigwork.store(false);
+  g_template.store(0);
   g_nobody.store(0);
   g_wanted.store(0);
   g_template_has.store(~0ull);

@@ -287,6 +287,15 @@ void register_tcb(uintptr_t tcb, bool on) {
   else l[page / 64].fetch_and(~bit);
 }
 
+bool libc_thread(uintptr_t tcb) {
+  if (!tcb || (tcb & 7) || !tls_ready()) return false;
+  RtScope rt;
+  lock_stacks();
+  const bool found = in_list(used_list(), reinterpret_cast<void*>(tcb));
+  unlock_stacks();
+  return found;
+}
+
 bool registered(uintptr_t tcb) {
   auto* l = leaf_of(tcb, false);
   if (!l) return false;

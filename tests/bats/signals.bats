@@ -28,6 +28,8 @@ setup() { need_build; }
 @test "signals_stack: mask left in the context" { both signals_stack mask_left_in_the_context; }
 @test "signals_stack: flags" { both signals_stack flags; }
 @test "signals_stack: handler does much" { both signals_stack handler_does_much; }
+@test "signals_stack: each way to jump" { both signals_stack each_way_to_jump; }
+@test "signals_stack: stack in a child" { both signals_stack stack_in_a_child; }
 
 @test "signals_timer: for one thread" { both signals_timer for_one_thread; }
 @test "signals_timer: for one thread while main blocks" { both signals_timer for_one_thread_while_main_blocks; }

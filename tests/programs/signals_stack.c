@@ -20,6 +20,7 @@ static bool within(const void* base, const void* p) { return (size_t)((const cha
 static __thread char* own;
 static __thread volatile int calls;
 static __thread sigjmp_buf back;
+static volatile uintptr_t nowhere = 8;
 static sem_t never, step;
 static _Atomic int ready;
 
@@ -141,7 +142,7 @@ static void* overflows(void* argument) {
     CHECK(!sigismember(&now, SIGSEGV));
   }
   for (volatile int i = 0; i < 3; i++) {
-    if (sigsetjmp(back, 1) == 0) *(volatile int*)8 = 1;
+    if (sigsetjmp(back, 1) == 0) *(volatile int*)nowhere = 1;
     EQ(calls, i + 4);
     sched_yield();
   }
@@ -352,4 +353,78 @@ CASE(handler_does_much) {
   pause_ms(2);
   OK(sem_post(&step));
   finish(t);
+}
+
+// Each way to jump out of a handler on an alternate stack, and to another context, takes the mask along.
+extern void __longjmp_chk(struct __jmp_buf_tag*, int) __attribute__((noreturn));
+static volatile int how;
+static void jumps_somehow(int number, siginfo_t* info, void* context) {
+  on_own_stack(number, info, context);
+  switch (how) {
+  case 0: siglongjmp(back, 1);
+  case 1: longjmp(back, 1);
+  case 2: _longjmp(back, 1);
+  default: __longjmp_chk(back, 1);
+  }
+}
+static bool has_open(int number) {
+  sigset_t now;
+  pthread_sigmask(SIG_BLOCK, NULL, &now);
+  return !sigismember(&now, number);
+}
+static void* jumps_each_way(void* argument) {
+  give_stack();
+  for (how = 0; how < 4; how++) {
+    if (sigsetjmp(back, 1) == 0) raise(SIGUSR1);
+    EQ(calls, how + 1);
+    CHECK(has_open(SIGUSR1));
+    sched_yield();
+    CHECK(has_open(SIGUSR1));
+  }
+  take_stack();
+  ucontext_t here;
+  volatile int times = 0;
+  SYS(getcontext(&here));
+  if (times++ == 0) {
+    sigaddset(&here.uc_sigmask, SIGHUP);
+    setcontext(&here);
+  }
+  EQ(times, 2);
+  CHECK(!has_open(SIGHUP));
+  sched_yield();
+  CHECK(!has_open(SIGHUP));
+  return argument;
+}
+CASE(each_way_to_jump) {
+  install(SIGUSR1, jumps_somehow, SA_ONSTACK);
+  pthread_t t = start(jumps_each_way, NULL);
+  finish(t);
+}
+
+// A child has the stack of the thread that made it, whether there were threads or not.
+static void child_on_own_stack(void) {
+  fflush(stdout);
+  pid_t child = fork();
+  if (child == 0) {
+    calls = 0;
+    raise(SIGUSR1);
+    _exit(calls == 1 ? 0 : 1);
+  }
+  int status;
+  EQ(waitpid(child, &status, 0), child);
+  EQ(status, 0);
+}
+static void* forks_with_a_stack(void* argument) {
+  give_stack();
+  child_on_own_stack();
+  take_stack();
+  return argument;
+}
+CASE_ALONE(stack_in_a_child) {
+  install(SIGUSR1, on_own_stack, SA_ONSTACK);
+  give_stack();
+  child_on_own_stack();
+  finish(start(forks_with_a_stack, NULL));
+  child_on_own_stack();
+  take_stack();
 }
