@@ -162,6 +162,7 @@ size_t describe_wait(const Memory& mem, const Thread* all, int n, const Thread& 
   case WaitReason::Room: put("kernel thread for a blocking call"); break;
   case WaitReason::Lot: put("lock 0x%lx", at); break;
   case WaitReason::Sleep: put("sleep"); break;
+  case WaitReason::Signal: put("signal"); break;
   case WaitReason::Join: {
     char other[40] = "another thread";
     if (t.blocker >= 0) describe_name(all[t.blocker], other, sizeof other);

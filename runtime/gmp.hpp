@@ -129,7 +129,7 @@ enum class Wait : int {
 // What a G waits for, as dumps tell it; nothing else depends on it. From Mutex on: what hooks say of their waits in the parking lot.
 enum class WaitReason : uint8_t {
   None, Lot, Sleep, PollRead, PollWrite, PollMany,
-  Mutex, Cond, ReadLock, WriteLock, Semaphore, Join, Barrier, Once, Futex, LibcLock, Room,
+  Mutex, Cond, ReadLock, WriteLock, Semaphore, Join, Barrier, Once, Futex, LibcLock, Room, Signal,
 };
 
 // A reference to a callable that outlives the call; no allocation.

@@ -32,7 +32,7 @@ constinit const RecordEntry g_entries[] = {
   REASON("none", None), REASON("lock", Lot), REASON("sleep", Sleep), REASON("read", PollRead), REASON("write", PollWrite),
   REASON("poll", PollMany), REASON("mutex", Mutex), REASON("cond", Cond), REASON("read lock", ReadLock), REASON("write lock", WriteLock),
   REASON("semaphore", Semaphore), REASON("join", Join), REASON("barrier", Barrier), REASON("once", Once), REASON("futex", Futex),
-  REASON("libc lock", LibcLock), REASON("kernel thread", Room),
+  REASON("libc lock", LibcLock), REASON("kernel thread", Room), REASON("signal", Signal),
 };
 
 } // namespace

@@ -12,6 +12,7 @@ const char* wait_reason_name(WaitReason r) {
   case WaitReason::None: return "none";
   case WaitReason::Lot: return "lock";
   case WaitReason::Sleep: return "sleep";
+  case WaitReason::Signal: return "signal";
   case WaitReason::PollRead: return "read";
   case WaitReason::PollWrite: return "write";
   case WaitReason::PollMany: return "poll";

@@ -89,7 +89,7 @@ Wait sleep_until(int64_t deadline) {
   if (begin_wait(g)) {
     timer_add(g, deadline);
     g->wait_since = arch::cycles();
-    r = park(g, WaitReason::Sleep, nullptr);
+    r = park(g, deadline == kNoDeadline ? WaitReason::Signal : WaitReason::Sleep, nullptr);
     timer_del(g);
   }
   leave_rt(g, prev);

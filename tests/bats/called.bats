@@ -22,7 +22,10 @@ call_all() {
 @test "every exported hook is called by a test program" {
   call_all | LC_ALL=C sort -u >"$BATS_TEST_TMPDIR/called"
   [ -s "$BATS_TEST_TMPDIR/called" ]
-  missing=$(comm -23 <("$top/preload/exports" names "$top"/hooks/table/*.tsv | LC_ALL=C sort) "$BATS_TEST_TMPDIR/called")
+  # What this machine's libc does not have, nobody can call.
+  nm -D --defined-only "$(ldconfig -p | awk '/libc\.so\.6 .*x86-64/ { print $NF; exit }')" | sed 's/.* //; s/@.*//' | LC_ALL=C sort -u >"$BATS_TEST_TMPDIR/libc"
+  [ -s "$BATS_TEST_TMPDIR/libc" ]
+  missing=$("$top/preload/exports" names "$top"/hooks/table/*.tsv | LC_ALL=C sort | comm -12 - "$BATS_TEST_TMPDIR/libc" | comm -23 - "$BATS_TEST_TMPDIR/called")
   [ -z "$missing" ] || { echo "no test calls: $missing"; return 1; }
 }
 @test "what is called is seen, what is not is not" {

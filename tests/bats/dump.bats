@@ -97,7 +97,7 @@ circle_is_named() {
   has '"semaphore" .*: semaphore 0x[0-9a-f]+, at most 49 min'
   has '"locker" .*: in a call: flock of descriptor [0-9]+ .* on M[0-9]+ \(tid [0-9]+'
   has '"ender" .*: end of G[0-9]+ "reader"'
-  has '"dump" .*: in a call: rt_sigsuspend'
+  has '"dump" .*: waiting [0-9]+ ms: signal'
   for function in reader poller sleeper condition semaphore locker ender; do has "#[0-9]+ +$function\+0x[0-9a-f]+ \(dump\)"; done
   lacks 'gmp::(park|mcall|g_start)'
   dumped --filter '"sleeper"'
@@ -201,7 +201,7 @@ circle_is_named() {
   echo "$output"
   circle_is_named
   has '"alpha" tid [0-9]+: waiting .*: mutex 0x'
-  has '"dump" tid [0-9]+: in a call: rt_sigsuspend on M[0-9]+ \(tid'
+  has '"dump" tid [0-9]+: waiting [0-9]+ ms: signal'
   has '"dump": stack'
   has '"gamma": stack'
   has '  pthread_mutex_lock\+0x|  dump\+0x'
