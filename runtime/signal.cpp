@@ -229,7 +229,12 @@ void leave_by_this_m(void* context) {
   if (m && m->sigstack) static_cast<ucontext_t*>(context)->uc_stack = stack_t{m->sigstack, 0, kSigStack};
 }
 
-void signals_begin() { g_nobody.store(g_main.sigmask); }
+// Before the template thread is made: what this thread, the only one, blocks is not for it.
+void signals_begin() {
+  uint64_t mask = 0;
+  sys(SYS_rt_sigprocmask, 0, 0, &mask, 8);
+  g_nobody.store(mask);
+}
 
 void signals_forget() {
   g_sigwork.store(false);

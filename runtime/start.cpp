@@ -50,6 +50,7 @@ static bool build(const char** why) {
     return false;
   }
   procs_start();
+  signals_begin();
   if (!tls_init(why)) {
     netpoll_forget_all();
     procs_forget();
@@ -86,7 +87,6 @@ static bool build(const char** why) {
   g->status.store(GStatus::Running);
   sys(SYS_rt_sigprocmask, 0, 0, &g->sigmask, 8);
   m0->sigmask = g->sigmask;
-  signals_begin();
   m0->curg = g;
   acquirep(m0, sched.allp[0]);
   sched.ng.store(1);
