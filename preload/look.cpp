@@ -64,7 +64,7 @@ bool first(const Memory& mem, const Layout& l, uint64_t* at) { return mem.get(l.
 
 bool alive(const Thread& t) { return t.status != GStatus::Idle && t.status != GStatus::Dead; }
 
-static bool in_lot(WaitReason r) { return r == WaitReason::Lot || r >= WaitReason::Mutex; }
+static bool in_lot(WaitReason r) { return r == WaitReason::Lot || (r >= WaitReason::Mutex && r != WaitReason::Signal); }
 
 bool read(const Memory& mem, const Layout& l, uint64_t at, Thread* t) {
   char b[4096];

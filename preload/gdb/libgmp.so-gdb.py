@@ -99,7 +99,7 @@ class Thread:
         self.tid = self.kernel_tid = 0
         if self.alive():
             self.tid = word(self.tp + r.tid_offset, "<i")
-        if self.status == "waiting" and self.reason not in ("sleep", "read", "write", "poll"):
+        if self.status == "waiting" and self.reason not in ("sleep", "signal", "read", "write", "poll"):
             self.what = word(self.what + r["Waiter.key"], "<Q")
         own = get("lockedm", "<Q") if self.alive() else 0
         self.only = f" [runs on M{word(own + r['M.id'], '<i')} (LWP {word(own + r['M.tid'], '<i')}) only]" if own else ""
@@ -194,7 +194,7 @@ def wait_of(t, all_threads):
         return f"futex 0x{t.what - 3:x}"
     if t.reason == "libc lock":
         return f"lock inside libc 0x{t.what - 2:x}"
-    return t.reason if t.reason in ("sleep", "kernel thread") else f"{t.reason} 0x{t.what:x}"
+    return t.reason if t.reason in ("sleep", "signal", "kernel thread") else f"{t.reason} 0x{t.what:x}"
 
 
 def state_of(t, all_threads):
