@@ -58,7 +58,10 @@ static bool libc_looks_at_pc() {
 static void stopped_in_program(int sig, void* info, void* context, void* libc_handler) {
   run_stopped(context);
   if (!cancel_pending()) return;
-  if (cancel_async_pending()) pthread_testcancel(); // does not come back
+  if (cancel_async_pending()) {
+    set_delivering(false);
+    pthread_testcancel(); // does not come back
+  }
   if (uintptr_t(libc_handler) > 1) reinterpret_cast<void (*)(int, void*, void*)>(libc_handler)(sig, info, context);
 }
 

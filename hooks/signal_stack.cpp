@@ -36,6 +36,7 @@ void call_handler(int sig, siginfo_t* info, ucontext_t* context) {
   Disposition& d = g_disposition[sig];
   Call c{d.handler.load(std::memory_order_acquire), sig, d.flags.load(std::memory_order_relaxed), info, context};
   const int keep = errno;
+  const bool delivering = set_delivering(false);
   stack_t& own = self()->altstack;
   const stack_t was = own;
   if (!getg() || !(c.flags & SA_ONSTACK) || !was.ss_size) {
@@ -47,6 +48,7 @@ void call_handler(int sig, siginfo_t* info, ucontext_t* context) {
     else arch::gmp_call_on_stack(static_cast<char*>(was.ss_sp) + was.ss_size, invoke, &c);
     if (was.ss_flags & kAutoDisarm) self()->altstack = was;
   }
+  if (delivering) set_delivering(true);
   errno = keep;
 }
 

@@ -59,6 +59,7 @@ struct alignas(64) G {
   std::atomic<uint8_t> intr;         // interrupt() came while not waiting: the next wait ends at once
   std::atomic<GStatus> status;
   std::atomic<uint8_t> stoppable;    // in interruptible_sys(); written by the G only
+  std::atomic<uint8_t> delivering;   // the stop signal's handler runs what is pending, and is not in a handler of the program's
   std::atomic<uint8_t> no_signal;    // its stack has no room for the frame of a preemption's signal, or may have none
   WaitReason reason;
   G* schedlink;                      // next in whatever list owns this G

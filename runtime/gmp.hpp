@@ -267,6 +267,8 @@ bool signal_context_ok();
 void signal_defer();
 // g has something pending that it does not block: it runs it soon, wherever it is. Not for the calling G, and not from within the runtime.
 void signal_g(G* g);
+// In the stop signal's handler, around what the program must not be kept from: its own handlers. What it was. (syscall.cpp)
+bool set_delivering(bool on);
 // g runs its pending signals when it leaves the runtime next.
 void request_signals(G* g);
 // Set by hooks: runs what is pending for the calling G. context: of the signal frame that it has been found in, or null.

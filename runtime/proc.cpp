@@ -133,6 +133,7 @@ G* spawn_prepare(const SpawnOpts& o, int* err) {
   g->in_rt.store(1, std::memory_order_relaxed); // until g_start
   g->intr.store(0, std::memory_order_relaxed);
   g->stoppable.store(0, std::memory_order_relaxed);
+  g->delivering.store(0, std::memory_order_relaxed);
   g->sigpend.store(g_config.chaos ? attention::Chaos : 0, std::memory_order_relaxed);
   g->no_signal.store(o.stack_addr != nullptr, std::memory_order_relaxed); // no slack on the program's own (stack.cpp)
   g->name[0] = 0;

@@ -155,6 +155,11 @@ void enter_syscall_block() {
 
 static arch::KernelAction g_libc_stop; // what libc does with it: cancellation of threads that are no Gs
 
+bool set_delivering(bool on) {
+  G* g = getg();
+  return g && g->delivering.exchange(on, std::memory_order_seq_cst);
+}
+
 static void on_stop(int sig, void* info, void* context) {
   if (is_preempt_signal(info)) return preempt_signalled(context);
   if (M* m = cur_m()) m->stop_sent.store(false, std::memory_order_seq_cst); // before the look at what is to be stopped
@@ -162,8 +167,15 @@ static void on_stop(int sig, void* info, void* context) {
   if (G* g = getg()) {
     if (arch::stop_call(context)) return;
     if (g->in_rt.load(std::memory_order_relaxed)) signal_defer();
-    else if (g_stopped_in_program) {
-      g_stopped_in_program(sig, info, context, g_libc_stop.handler);
+    else if (g_stopped_in_program && !g->delivering.load(std::memory_order_relaxed)) {
+      // A signal that comes before the last one has been dealt with only says that there is more: under a flood the frames of nested ones
+      // would use up the stack. Senders set sigpend before they send, and we look at it after delivering.
+      do {
+        g->sigpend.fetch_and(uint8_t(~attention::Signals), std::memory_order_seq_cst);
+        set_delivering(true);
+        g_stopped_in_program(sig, info, context, g_libc_stop.handler);
+        set_delivering(false);
+      } while (g->sigpend.load(std::memory_order_seq_cst) & attention::Signals);
       leave_by_this_m(context); // the handlers that have run may have waited
     }
     return;

@@ -145,6 +145,7 @@ static pid_t waiting_child(long block) {
   SYS(pipe(told));
   pid_t child = fork();
   if (child == 0) {
+    SYS(setpgid(0, 0)); // SIGTSTP does not stop a group that nobody in the session looks after
     OK(sem_init(&never, 0, 0));
     for (int i = 0; i < 3; i++) start(waits, (void*)block);
     pause_ms(5);
