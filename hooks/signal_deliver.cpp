@@ -71,7 +71,7 @@ void deliver(int sig, void* i, void* c) {
   note_handler(sig);
   const uint64_t after = mask_in(context) & ~kUnblockable;
   if (GMP_UNLIKELY(pending_set() & ~after)) {
-    set_sigmask(after);
+    set_sigmask_only(after);
     run_pending_signals(context);
   }
   note_sigmask(mask_in(context) & ~kUnblockable); // sigreturn tells the kernel
@@ -191,7 +191,7 @@ static void run_here(int sig, Arrival* a, void* frame) {
   if (pending_set() & ~get_sigmask(g)) run_pending_signals();
   call_handler(sig, &a->info, context);
   note_handler(sig);
-  set_sigmask(mask_in(context) & ~kUnblockable);
+  set_sigmask_only(mask_in(context) & ~kUnblockable);
 }
 
 void run_pending_signals(void* context) {

@@ -281,6 +281,7 @@ bool with_g(FnRef<bool(G*)> want, FnRef<void(G*)> then);
 // or leaving a handler on the calling G.
 uint64_t get_sigmask(const G*);
 void set_sigmask(uint64_t mask); // calling G
+void set_sigmask_only(uint64_t mask); // the same, and nothing that it opens is run
 void note_sigmask(uint64_t mask);
 void set_sigmask_of(G* not_yet_running, uint64_t mask);
 // No G takes these signals any more (bit n - 1: signal n), so no kernel thread of the runtime may: they stay with the kernel. The caller then

@@ -145,6 +145,16 @@ void set_sigmask(uint64_t mask) {
   leave_rt(g, prev);
 }
 
+// For who looks at what is pending next thing: leaving the runtime, he would run it from here, one handler inside the other for as long as signals come.
+void set_sigmask_only(uint64_t mask) {
+  G* g = getg();
+  const uint8_t prev = enter_rt(g);
+  note_sigmask(mask);
+  sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &g->sigmask, 0, 8);
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  g->in_rt.store(prev, std::memory_order_relaxed);
+}
+
 // Ms on g0 and the template thread: from now on these signals are not for the calling kernel thread.
 void refuse_signals(uint64_t signals) {
   uint64_t mask = g_nobody.load();
