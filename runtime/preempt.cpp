@@ -32,8 +32,8 @@ struct Range {
   bool has(uintptr_t a) const { return a - lo < hi - lo; }
 };
 // Not to be asked for in a handler (dl_iterate_phdr takes locks), and never to change: nobody unloads these.
-constinit Range g_system[3];
-constinit Range g_main_stack;
+constinit Range g_system[3]{};
+constinit Range g_main_stack{};
 
 uintptr_t in_libc() { return reinterpret_cast<uintptr_t>(&getauxval); }
 
