@@ -114,7 +114,7 @@ long kernel_clock_for_timer(clockid_t* clock) {
   case CpuClock::Yes: {
     int tid = 0;
     if (const long r = own_m(g, [&tid](int t) -> long { return tid = t, 0; }); r < 0) return r;
-    *clock = clockid_t(~unsigned(tid) << 3 | 6); // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
+    *clock = cpu_clock_of(tid);
     return 0;
   }
   case CpuClock::Gone: return -EINVAL;

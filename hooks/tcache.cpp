@@ -12,7 +12,7 @@
 #include <dlfcn.h>
 #include <link.h>
 #include <sys/uio.h>
-#include "hooks/thread.hpp"
+#include "hooks/signal.hpp"
 #include "hooks/thread_libc.hpp"
 
 namespace gmp {
@@ -90,11 +90,15 @@ void tcache_learn() {
 
 void tcache_flush() {
   if (!g_at) return;
+  G* g = getg();
   Cache* c = *reinterpret_cast<Cache**>(arch::thread_pointer() + g_at);
-  if (!c) return;
+  if (!g || !c) return; // without a G it is the process that ends
   size_t held = 0;
   for (size_t i = 0; i < kBins; i++) held += c->counts[i] * bin_bytes(i);
   if (held <= kKeep) return;
+  // No handler meanwhile: what it would take from a cache with false counts is no memory.
+  const uint64_t mask = get_sigmask(g);
+  set_sigmask(~kUnblockable);
   void* all = nullptr;
   for (size_t i = 0; i < kBins; i++)
     for (unsigned n = c->counts[i]; n > 0; n--) {
@@ -110,6 +114,8 @@ void tcache_flush() {
     all = next;
   }
   memset(c->counts, 0, sizeof c->counts);
+  set_sigmask(mask);
+  if (pending_set() & ~mask) run_pending_signals();
 }
 
 } // namespace gmp

@@ -38,6 +38,9 @@ size_t format(char* buf, size_t size, const char* fmt, ...) __attribute__((forma
 
 inline constexpr int64_t kNoDeadline = INT64_MAX;
 
+// The clock of a kernel thread's processor time, for clock_gettime and timers.
+inline int cpu_clock_of(int tid) { return int(~unsigned(tid) << 3 | 6); } // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
+
 // Monotonic nanoseconds, through the vDSO (libc's clock_gettime is not a hook and never blocks).
 inline int64_t nanotime() {
   timespec t;

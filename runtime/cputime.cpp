@@ -13,7 +13,7 @@ namespace gmp {
 
 static int64_t thread_clock(int tid) {
   timespec t;
-  const int clock = tid ? int(~unsigned(tid) << 3 | 6) : CLOCK_THREAD_CPUTIME_ID; // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
+  const int clock = tid ? cpu_clock_of(tid) : CLOCK_THREAD_CPUTIME_ID;
   if (sys(SYS_clock_gettime, clock, &t) < 0) return 0;
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }

@@ -66,9 +66,6 @@ bool own_stack(const G* g, uintptr_t sp) {
 
 constexpr uint64_t kNever = 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1); // the kernel never blocks them
 
-// The thread's processor time as a clock.
-int cpu_clock(int tid) { return int(~unsigned(tid) << 3 | 6); }
-
 bool arm(M* m) {
   Locked l(sched.watch_lock);
   const int tid = m->tid;
@@ -80,7 +77,7 @@ bool arm(M* m) {
     e.sigev_value.sival_ptr = &g_cookie;
     e._sigev_un._tid = tid;
     int id = -2;
-    if (sys(SYS_timer_create, cpu_clock(tid), &e, &id) < 0) id = -2; // RLIMIT_SIGPENDING, a filter: robbing does
+    if (sys(SYS_timer_create, cpu_clock_of(tid), &e, &id) < 0) id = -2; // RLIMIT_SIGPENDING, a filter: robbing does
     m->preempt_timer = id;
     if (id == -2) return false;
   }
@@ -180,7 +177,8 @@ void preempt_signalled(void* context) {
   const bool asked = g->sigpend.fetch_and(uint8_t(~attention::Preempt), std::memory_order_relaxed) & attention::Preempt;
   if (asked && !robbed && same_slice(g)) mcall(g, after_preempt);
   leave_rt(g, prev);
-  if (g->m != m) arch::frame_moved(context, g->sigmask);
+  // Leaving the runtime a handler may have run, moved the G again, and left another mask behind.
+  if (g->m != m || ((at.sigmask ^ g->sigmask) & ~kNever)) arch::frame_moved(context, g->sigmask);
 }
 
 // Outside the runtime, nothing held: hooks' own locks are not held over a verb.

@@ -177,6 +177,8 @@ static void on_stop(int sig, void* info, void* context) {
         set_delivering(false);
       } while (g->sigpend.load(std::memory_order_seq_cst) & attention::Signals);
       leave_by_this_m(context); // the handlers that have run may have waited
+      // The bit may also have asked it to go to a kernel thread of its own (own_m): that is the next verb's.
+      if (M* to = g->lockedm.load(std::memory_order_acquire); GMP_UNLIKELY(to != nullptr) && to != g->m) request_signals(g);
     }
     return;
   }

@@ -62,8 +62,7 @@ static bool rob(P* p, M* m) {
 // What m has used of a processor; where the kernel does not say, the time of day does.
 static int64_t cpu_time(M* m) {
   timespec t;
-  long clock = long(~unsigned(m->tid)) << 3 | 6; // CPUCLOCK_PERTHREAD | CPUCLOCK_SCHED
-  if (sys(SYS_clock_gettime, int(clock), &t) < 0) return nanotime();
+  if (sys(SYS_clock_gettime, cpu_clock_of(m->tid), &t) < 0) return nanotime();
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
