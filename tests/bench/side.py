@@ -20,12 +20,14 @@ class Side:
     core: int | None = None  # pinned there
     lib: str = ""
     maxprocs: int = 0  # the library's own default
+    also: str = ""  # a library of the program's, preloaded on both sides
 
     def command(self, words: list[str]) -> list[str]:
         # By env and not by our own environment: taskset is not to be preloaded.
         env = ["env", "-u", "LD_PRELOAD", "-u", "GMP_MAXPROCS"]
         env += [f"GMP_MAXPROCS={self.maxprocs}"] if self.maxprocs else []
-        env += [f"LD_PRELOAD={self.lib}"] if self.lib else []
+        libs = [lib for lib in (self.lib, self.also) if lib]
+        env += [f"LD_PRELOAD={' '.join(libs)}"] if libs else []
         pin = [] if self.core is None else ["taskset", "-c", str(self.core)]
         return pin + env + words
 
@@ -39,7 +41,7 @@ def ending(status: int) -> str:
 
 def check_loaded(side: Side, err: str) -> None:
     # ld.so says so and goes on: the figures would be the native ones.
-    if side.lib and "cannot be preloaded" in err:
+    if (side.lib or side.also) and "cannot be preloaded" in err:
         raise Failed(f"the library was not loaded: {err.strip()}")
 
 

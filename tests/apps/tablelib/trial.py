@@ -7,7 +7,7 @@ import shutil
 import socket
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ready import announced, tcp
@@ -117,9 +117,11 @@ class Trial:
             s.alive()
 
     @contextmanager
-    def server(self, *words, ready=None, env=None, patience: float = 30, ok=(0,)):
-        """The server under test. Stopped in order at the end, as far as nothing has failed before."""
-        with self._running(words, self.side, ready or announced, env, patience) as self.subject:
+    def server(self, *words, ready=None, env=None, patience: float = 30, ok=(0,), also: str = ""):
+        """The server under test. Stopped in order at the end, as far as nothing has failed before.
+        also: a library by its soname, preloaded on both sides."""
+        side = replace(self.side, also=word(rf"\s{re.escape(also)} .* => (.*)", run(["/sbin/ldconfig", "-p"], NATIVE, 10))) if also else self.side
+        with self._running(words, side, ready or announced, env, patience) as self.subject:
             yield self.subject
             self.subject.stop(ok)
 
