@@ -3,6 +3,8 @@
 //
 // The word changes under the lot's bucket lock of the word's address only. Lost wake-ups cannot be: a waiter is queued before it
 // unlocks the mutex, so a signaller that has changed the predicate under the mutex since sees the word.
+// A waiter whose wait a signal has ended leaves the queue, runs the handler and queues again. Meanwhile it is a visitor, which the variable
+// counts: a post that finds nobody queued is credited to one, and whoever comes back to a credit has been woken.
 // Destruction: a waiter that was woken does not touch the variable any more, so it may be destroyed once all were signalled.
 #include <cstring>
 #include "hooks/cond.hpp"
@@ -19,6 +21,13 @@ GMP_REAL_V(pthread_cond_timedwait, "GLIBC_2.3.2");
 GMP_REAL(pthread_cond_clockwait);
 GMP_REAL_V(pthread_cond_signal, "GLIBC_2.3.2");
 GMP_REAL_V(pthread_cond_broadcast, "GLIBC_2.3.2");
+
+// Under the bucket's lock, but for a look at the word. A handler that never returns (longjmp) leaves its visit behind: posts are slower then.
+struct Ours {
+  void* state;
+  uint32_t visitors, credits; // credits <= visitors
+};
+Ours& ours(pthread_cond_t* c) { return *reinterpret_cast<Ours*>(c); }
 
 constinit SharedWord g_layout;
 
@@ -38,7 +47,7 @@ GMP_NOINLINE void learn(SharedWord& l) {
   pthread_condattr_destroy(&attr);
   auto* p = reinterpret_cast<const uint32_t*>(&plain);
   uint32_t where;
-  if (!l.find(p, reinterpret_cast<const uint32_t*>(&shared), sizeof plain / 4, &where))
+  if (!l.find(p, reinterpret_cast<const uint32_t*>(&shared), sizeof plain / 4, &where) || where * 4 < sizeof(Ours))
     die("this libc's condition variables are unknown: unset LD_PRELOAD or use GMP_DISABLE=1");
   l.clock = reinterpret_cast<const uint32_t*>(&mono)[where] & ~l.shared;
   l.offset.store(where * 4, std::memory_order_release);
@@ -46,9 +55,11 @@ GMP_NOINLINE void learn(SharedWord& l) {
 
 const SharedWord& layout() { return g_layout.get(learn); }
 
-// The word: null, a mutex, or this: waiters that can't be moved (a process-shared mutex, several mutexes, a recursive one held twice).
+// The word: null, a mutex, or this: waiters that can't be moved (a process-shared mutex, several mutexes, a recursive one held twice), or visitors.
 void* const kUnmovable = reinterpret_cast<void*>(1);
-std::atomic_ref<void*> state_of(pthread_cond_t* c) { return std::atomic_ref<void*>(*reinterpret_cast<void**>(c)); }
+std::atomic_ref<void*> state_of(pthread_cond_t* c) { return std::atomic_ref<void*>(ours(c).state); }
+// The last one has left the queue.
+void none_queued(pthread_cond_t* c) { state_of(c).store(ours(c).visitors ? kUnmovable : nullptr, std::memory_order_relaxed); }
 
 int real_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   if (!u) return REAL(pthread_cond_wait)(c, m);
@@ -115,15 +126,25 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   auto state = state_of(c);
   void* const mine = movable ? m : kUnmovable;
   uintptr_t token = 0;
-  bool unlocked = false, consumed = false;
+  bool unlocked = false, consumed = false, visiting = false;
+  Wait w;
   o.token = &token;
+  o.ended = &w;
   o.why = WaitReason::Cond;
+  auto end_visit = [&] { // true: a post has come meanwhile
+    Ours& v = ours(c);
+    visiting = false;
+    v.visitors--;
+    return v.credits > 0 && v.credits--;
+  };
   auto validate = [&] {
+    if (GMP_UNLIKELY(visiting) && end_visit()) return false;
     void* s = state.load(std::memory_order_relaxed);
     if (s != mine) state.store(s ? kUnmovable : mine, std::memory_order_relaxed);
     return true;
   };
   auto unlock = [&] {
+    if (GMP_UNLIKELY(unlocked)) return;
     unlocked = true;
     if (GMP_UNLIKELY(kind != 0))
       mutex_unlock_any(m);
@@ -135,18 +156,30 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   // Took itself out of a queue: the variable's, or the mutex's after a signal has moved it there. That signal is consumed then.
   auto gone = [&](const void* key, bool last) {
     if (key == c) {
-      if (last) state.store(nullptr, std::memory_order_relaxed);
+      if (w == Wait::Interrupted) {
+        visiting = true;
+        ours(c).visitors++;
+        state.store(kUnmovable, std::memory_order_relaxed);
+      } else if (last) {
+        none_queued(c);
+      }
     } else {
       consumed = true;
       if (last) mutex_clear_parked(m);
     }
   };
-  Wait w = wait_on(c, validate, unlock, gone, o);
-  bool interrupted = w == Wait::Interrupted && !consumed;
+  bool cancelled = false;
+  while ((w = wait_on(c, validate, unlock, gone, o)) == Wait::Interrupted && !consumed) {
+    // Handlers run before the mutex is ours again, as they would natively, cancellation after (its cleanup handlers own the mutex).
+    after_interrupt(true, false);
+    if (!visiting) break; // a waker had it out of the queue already
+    if (!cancel_pending()) continue;
+    // Whoever was signalled does not act on a cancellation here, or the signal would be lost.
+    wait_on(c, [&] { return cancelled = !end_visit(), false; }, {}, {}, {});
+    break;
+  }
   int e = 0;
   if (GMP_LIKELY(unlocked)) {
-    // Handlers run before the mutex is ours again, as they would natively, cancellation after (its cleanup handlers own the mutex).
-    if (interrupted) after_interrupt(true, false);
     if (token == kMutexHandedOver) {
       e = mutex_acquired(m, kind);
     } else if (GMP_LIKELY(kind == 0)) {
@@ -155,12 +188,9 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
     } else {
       e = mutex_lock_any(m, nullptr);
     }
-  } else if (interrupted) {
-    after_interrupt(true, false); // before it could sleep
   }
   if (counted) m->__data.__nusers--;
-  // Whoever was signalled does not act on a cancellation here, or the signal would be lost.
-  if (interrupted) test_cancel();
+  if (cancelled) test_cancel();
   return e ? e : w == Wait::Timeout && !consumed ? ETIMEDOUT : 0;
 }
 
@@ -176,13 +206,16 @@ GMP_NOINLINE void notify(pthread_cond_t* c, bool all) {
     if (s == kUnmovable) {
       if (all) {
         auto none_left = [&](size_t&, size_t&) {
-          state.store(nullptr, std::memory_order_relaxed);
+          ours(c).credits = ours(c).visitors;
+          none_queued(c);
           return true;
         };
         requeue(c, c, SIZE_MAX, 0, none_left, [](size_t, size_t, size_t) {});
       } else {
-        wake_one(c, [state](Unpark u) -> uintptr_t {
-          if (!u.more) state.store(nullptr, std::memory_order_relaxed);
+        wake_one(c, [c](Unpark u) -> uintptr_t {
+          Ours& v = ours(c);
+          if (!u.woke && v.credits < v.visitors) v.credits++;
+          if (!u.more) none_queued(c);
           return 0;
         });
       }

@@ -135,7 +135,8 @@ void default_action(int sig); // of the kernel, to the process, whatever the mas
 
 // ---- signal_timer.cpp
 uint64_t timer_has_target(const siginfo_t* info); // goid; 0: it is the process's, or no timer's
-G* timer_target(const siginfo_t* info, bool* is_one); // a timer made for one thread; null: that is gone
+bool timers_other(const siginfo_t* info);       // from a timer made for one thread, which is not the caller
+void to_timers_thread(const siginfo_t& info);   // into that one's set
 
 void signal_start();
 void signal_in_child();

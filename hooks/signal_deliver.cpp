@@ -34,15 +34,6 @@ uint64_t own_share(G* g) {
 constinit std::atomic<uint64_t> g_timer_set{0};
 PendingSet of_timers() { return {&g_timer_set, kNobody}; }
 
-void to_timers_thread(int sig, const siginfo_t& info) {
-  bool one;
-  G* g = timer_target(&info, &one);
-  if (!g) return; // it has ended
-  add_pending(of_thread(g), sig, Arrival{info, true});
-  if (takes(g, sig)) signal_g(g);
-  else interrupt_call(g); // it may be in sigwait
-}
-
 uint64_t during_handler(int sig, uint64_t before) {
   Disposition& d = g_disposition[sig];
   before |= d.mask.load(std::memory_order_relaxed);
@@ -82,7 +73,7 @@ void received(int sig, void* i, void* c) {
   auto* info = static_cast<siginfo_t*>(i);
   if ((sigbit(sig) & kFaults) && info->si_code > 0) return deliver(sig, i, c);
   G* g = getg();
-  if (timer_has_target(info) && goid(g) != timer_has_target(info)) return to_timers_thread(sig, *info), leave_by_this_m(c);
+  if (timers_other(info)) return to_timers_thread(*info), leave_by_this_m(c);
   if (!from_itself(info) && !(own_share(g) & sigbit(sig)) && !anybodys(sig, info)) {
     add_pending(of_process(), sig, Arrival{*info, true});
     pass_on_signals();
@@ -145,7 +136,7 @@ void pass_on_signals() {
   while (uint64_t have = g_timer_set.load(std::memory_order_seq_cst)) {
     const int sig = __builtin_ctzll(have) + 1;
     Arrival a;
-    if (take_pending(of_timers(), sig, &a)) to_timers_thread(sig, a.info);
+    if (take_pending(of_timers(), sig, &a)) to_timers_thread(a.info);
   }
   uint64_t done = 0;
   while (uint64_t have = g_process_set.load(std::memory_order_seq_cst) & ~done) {

@@ -64,10 +64,7 @@ long to_process(int sig, const siginfo_t& info) {
 
 G* g_of_tid(int tid) {
   if (tid == int(sys(SYS_getpid))) return main_g();
-  if (tid < 0x20000000) return nullptr;
-  G* found = nullptr;
-  with_g([tid](G* g) { return gtid(g) == tid; }, [&](G* g) { found = g; });
-  return found;
+  return tid < 0x20000000 ? nullptr : g_of_gtid(tid);
 }
 
 // 1: the kernel shall do it, for a thread that is no G.
@@ -75,8 +72,11 @@ long to_tid(int tid, int sig, const siginfo_t& info) {
   if (tid <= 0) return -EINVAL;
   if (getg() && !self()->vfork_child && tid == self_tid()) return to_g(getg(), sig, info);
   if (mode() != Mode::Running) return 1;
-  if (G* g = g_of_tid(tid)) return alive(g) ? to_g(g, sig, info) : -ESRCH;
-  return tid < 0x20000000 ? 1 : -ESRCH;
+  if (tid == int(sys(SYS_getpid))) return alive(main_g()) ? to_g(main_g(), sig, info) : -ESRCH;
+  if (tid < 0x20000000) return 1;
+  long r = -ESRCH;
+  with_g([tid](G* g) { return gtid(g) == tid; }, [&](G* g) { r = to_g(g, sig, info); });
+  return r;
 }
 
 } // namespace gmp

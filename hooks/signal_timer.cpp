@@ -24,15 +24,21 @@ uint64_t timer_has_target(const siginfo_t* info) {
   return id < kTimers ? g_target[id].load(std::memory_order_acquire) : 0;
 }
 
-G* timer_target(const siginfo_t* info, bool* is_one) {
+bool timers_other(const siginfo_t* info) {
   const uint64_t target = timer_has_target(info);
-  *is_one = target != 0;
-  if (!target) return nullptr;
-  if (G* g = getg(); g && goid(g) == target) return g;
-  if (G* m = main_g(); m && goid(m) == target) return m;
-  G* found = nullptr;
-  with_g([target](G* g) { return goid(g) == target; }, [&](G* g) { found = g; });
-  return found;
+  G* g = getg();
+  return target && !(g && goid(g) == target);
+}
+
+void to_timers_thread(const siginfo_t& info) {
+  const uint64_t target = timer_has_target(&info);
+  const int sig = info.si_signo;
+  with_g([target](G* g) { return goid(g) == target; }, // else it has ended
+         [&](G* g) {
+           add_pending(of_thread(g), sig, Arrival{info, true});
+           if (get_sigmask(g) & sigbit(sig)) interrupt_call(g); // it may be in sigwait
+           else signal_g(g);
+         });
 }
 
 // The kernel's number, or an error.

@@ -22,15 +22,9 @@ static int take_any(uint64_t want, siginfo_t* info) {
 }
 
 // The kernel has given us what a timer sent to another thread: it is that one's.
-static bool anothers(int sig, const siginfo_t* info) {
-  if (info->si_code != SI_TIMER || !getg()) return false;
-  bool one;
-  G* g = timer_target(info, &one);
-  if (!one || g == getg()) return false;
-  if (!g) return true; // gone
-  add_pending(of_thread(g), sig, Arrival{*info, true});
-  if (get_sigmask(g) & sigbit(sig)) interrupt_call(g);
-  else signal_g(g);
+static bool anothers(const siginfo_t* info) {
+  if (!getg() || !timers_other(info)) return false;
+  to_timers_thread(*info);
   return true;
 }
 
@@ -52,7 +46,7 @@ static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* time
     const bool again = r == -EINTR && for_another(); // the kernel woke us for a signal that another thread took
     if (r < 0 && r != kStopped) test_cancel(); // else it would forget what has run
     if (again) continue;
-    if (r > 0 && anothers(int(r), info ? info : &scratch)) continue;
+    if (r > 0 && anothers(info ? info : &scratch)) continue;
     if (r != kStopped) return r;
     if (!(pending_set() & want) && after_interrupt(false) == After::Eintr) return -EINTR;
   }

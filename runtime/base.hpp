@@ -51,6 +51,7 @@ inline int64_t nanotime() {
 // mmap'd zero pages for the runtime's own tables; dies when the kernel has none. NORESERVE: large tables cost only
 // what is touched.
 void* map_pages(size_t bytes);
+void* try_map_pages(size_t bytes); // null instead
 
 inline size_t align_up(size_t v, size_t a) { return (v + a - 1) & ~(a - 1); }
 inline constexpr size_t kPage = 4096;

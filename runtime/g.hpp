@@ -125,7 +125,7 @@ struct M {
   std::atomic<int64_t> cpu_mark;     // the kernel thread's clock when its G was last charged
   struct RobustHead { void* next; long offset; void* pending; } robust; // lockedm.cpp
   std::atomic<bool> stop_sent;       // a stop signal (syscall.cpp) is on its way to this kernel thread
-  char* sigstack;                    // its alternate stack (signal.cpp); null: none yet
+  char* sigstack;                    // its alternate stack (signal.cpp)
   Note note;                         // parked here
   M* schedlink;                      // idle list / template's request list
   M* all_next;                       // every record ever made; those of ended Ms (tid 0) are used again

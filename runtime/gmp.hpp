@@ -159,6 +159,7 @@ struct WaitOpts {
   uintptr_t* token = nullptr;
   const void** addr_now = nullptr;
   WaitReason why = WaitReason::Lot;
+  Wait* ended = nullptr; // how, written before timed_out runs
 };
 Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep,
              FnRef<void(const void* key, bool was_last)> timed_out, const WaitOpts& opts);

@@ -123,6 +123,7 @@ Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep
   }
   if (g && !begin_wait(g)) {
     bool last = !any(b, key);
+    if (o.ended) *o.ended = Wait::Interrupted;
     if (timed_out) timed_out(key, last);
     b->lock.unlock();
     leave_rt(g, prev);
@@ -156,6 +157,7 @@ Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep
     }
   }
   if (res != Wait::Woken) {
+    if (o.ended) *o.ended = res;
     b = lock_bucket_of(&w);
     if (w.linked) {
       remove(b, &w);

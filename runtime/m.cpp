@@ -77,7 +77,10 @@ void startm(P* p, bool spinning) {
   if (m) send_off(m, p, spinning);
   if (GMP_UNLIKELY(last)) want_spare();
   if (m) return;
-  if (!(m = new_m_record())) return shelve(p, spinning);
+  if (!(m = new_m_record())) {
+    want_spare(); // the template thread tries again
+    return shelve(p, spinning);
+  }
   m->spinning = spinning;
   m->nextp = p;
   template_request(m);

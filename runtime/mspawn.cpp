@@ -19,10 +19,13 @@ static char *m_slab, *m_slab_end;
 static M* fresh_record() {
   Locked l(m_slab_lock);
   if (m_slab == m_slab_end) {
-    m_slab = static_cast<char*>(map_pages(64 << 10));
+    char* slab = static_cast<char*>(try_map_pages(64 << 10));
+    if (!slab) return nullptr;
+    m_slab = slab;
     m_slab_end = m_slab + (64 << 10) / sizeof(M) * sizeof(M);
   }
   M* m = reinterpret_cast<M*>(m_slab);
+  if (!(m->sigstack = static_cast<char*>(try_map_pages(kSigStack)))) return nullptr;
   m_slab += sizeof(M);
   return m;
 }
@@ -40,7 +43,10 @@ M* new_m_record() {
     if (m) sched.mfree = m->schedlink;
   }
   if (m) return m;
-  m = fresh_record();
+  if (!(m = fresh_record())) {
+    sched.nm.fetch_sub(1);
+    return nullptr;
+  }
   m->id = sched.mids.fetch_add(1);
   m->syscall_fd = -1;
   m->preempt_timer = -1;
@@ -203,10 +209,10 @@ void template_loop() {
         q->schedlink = nullptr;
       }
     }
-    if (!q && sched.spare_wanted.exchange(false)) q = spares();
+    if (!q && sched.spare_wanted.exchange(false)) refused = !(q = spares());
     if (!q) {
-      if (tls_ready() && reap_wanted()) reap();
-      const int64_t nap = template_listens(true);
+      const int64_t open = template_listens(true), condemned = tls_ready() ? reap() : -1;
+      const int64_t nap = open < 0 || (condemned >= 0 && condemned < open) ? condemned : open;
       signal_forward();
       // Refused: asked again until an M is idle, for nobody may be left who would ask.
       futex_wait(&sched.template_word, seen, refused ? 10000000 : nap);

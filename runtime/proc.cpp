@@ -102,6 +102,7 @@ G* spawn_prepare(const SpawnOpts& o, int* err) {
   if (!g) {
     g = new_shell(o.stack_size, o.guard_size, o.stack_addr); // may call malloc: outside the runtime
     if (g) {
+      RtScope rt; // no handler while the lock is held
       Locked l(sched.allg_lock);
       g->all_next = sched.allg;
       if (g->all_next) g->all_next->all_prev = g;

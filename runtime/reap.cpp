@@ -4,6 +4,9 @@
 // a crowd is gone (few living, many free), the template thread unmaps the surplus - it, because _dl_deallocate_tls calls
 // free(), and because whoever ends a G may stand on g0. It goes through the list in the order of addresses: unmapping at random
 // would cut the one mapping that neighbouring stacks form into tens of thousands (vm.max_map_count).
+//
+// Who has looked a thread up by its number may still hold its record when the thread has ended and its shell is surplus. What is taken
+// from the list of all is condemned first and unmapped a second later: nobody finds it meanwhile, and who had found it is long done.
 #include "runtime/sched.hpp"
 
 namespace gmp {
@@ -11,6 +14,7 @@ namespace gmp {
 void destroy_shell(G*);
 
 constexpr long kMany = 4096, kKeep = 1024;
+constexpr int64_t kGrace = 1000000000;
 
 bool reap_wanted() { return sched.ngfree > kMany && sched.ng.load(std::memory_order_relaxed) < kMany; }
 
@@ -39,12 +43,21 @@ static G* sorted(G* list, long n) {
   return merge(sorted(list, n / 2), sorted(second, n - n / 2));
 }
 
-void reap() {
+int64_t reap() {
+  if (!sched.condemned && !reap_wanted()) return -1;
+  const int64_t now = nanotime();
+  if (sched.condemned && now - sched.condemned_at < kGrace) return kGrace - (now - sched.condemned_at);
+  while (G* g = sched.condemned) {
+    sched.condemned = g->schedlink;
+    // sysmon reads the record of whatever G an M says it runs: not while it does.
+    Locked l(sched.reap_lock);
+    destroy_shell(g);
+  }
   G* list;
   long n;
   {
     Locked l(sched.lock);
-    if (!reap_wanted()) return;
+    if (!reap_wanted()) return -1;
     list = sched.gfree;
     n = sched.ngfree;
     sched.gfree = nullptr;
@@ -61,18 +74,16 @@ void reap() {
     sched.gfree = keep;
     sched.ngfree += kKeep;
   }
-  while (list) {
-    G* g = list;
-    list = g->schedlink;
-    {
-      Locked l(sched.allg_lock);
+  {
+    Locked l(sched.allg_lock);
+    for (G* g = list; g; g = g->schedlink) {
       (g->all_prev ? g->all_prev->all_next : sched.allg) = g->all_next;
       if (g->all_next) g->all_next->all_prev = g->all_prev;
     }
-    // sysmon reads the record of whatever G an M says it runs: not while it does.
-    Locked l(sched.reap_lock);
-    destroy_shell(g);
   }
+  sched.condemned = list;
+  sched.condemned_at = now;
+  return kGrace;
 }
 
 } // namespace gmp

@@ -29,6 +29,8 @@ struct Sched {
   Note stop_note;
   G* gfree;
   long ngfree;
+  G* condemned;         // surplus shells, in no list any more (reap.cpp: the template thread's)
+  int64_t condemned_at;
   std::atomic<uint64_t> goidgen;
   std::atomic<long> ng;    // living Gs, main included
   RtMutex allg_lock;
@@ -143,7 +145,7 @@ size_t tcb_tid_offset();
 
 // ---- reap.cpp
 bool reap_wanted();
-void reap();                              // template thread
+int64_t reap();                           // template thread; ns until it wants to be called again, or -1
 
 // ---- sched.cpp
 void schedule_loop(M* m);                 // returns when m shall end
@@ -227,7 +229,8 @@ void setxid_install();
 void free_m_record(M*);
 void template_queue_m(M*);                // an M without a P: see M.made
 int make_m_here(M*, const KernelSched&);  // by the calling kernel thread, which it takes after; 0 or an errno
-M* new_m_record();                        // null at the cap
+M* new_m_record();                        // null at the cap, and without memory
+constexpr size_t kSigStack = 64 << 10;    // M.sigstack; a frame with AMX state takes 12 KB
 void template_request(M*);
 P* template_reclaim(bool* spinning);      // null: nobody waits for an M
 void template_poke();                     // there is something for the template thread to do

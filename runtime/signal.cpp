@@ -220,23 +220,20 @@ int64_t template_listens(bool on) {
 // ---------------------------------------------------------------- the kernel threads' own alternate stacks
 
 // The kernel puts the frames of SA_ONSTACK handlers there; hooks move them to the G's own stack at once, for the G may go elsewhere.
-constexpr size_t kSigStack = 64 << 10; // a frame with AMX state takes 12 KB
-
 void sigstack_install() {
   M* m = cur_m();
-  if (!m->sigstack) m->sigstack = static_cast<char*>(map_pages(kSigStack));
   stack_t s{m->sigstack, 0, kSigStack};
   sys(SYS_sigaltstack, &s, 0);
 }
 
 bool on_sigstack(const void* sp) {
   M* m = cur_m();
-  return m && m->sigstack && uintptr_t(sp) - uintptr_t(m->sigstack) < kSigStack;
+  return m && uintptr_t(sp) - uintptr_t(m->sigstack) < kSigStack;
 }
 
 void leave_by_this_m(void* context) {
   M* m = cur_m();
-  if (m && m->sigstack) static_cast<ucontext_t*>(context)->uc_stack = stack_t{m->sigstack, 0, kSigStack};
+  if (m) static_cast<ucontext_t*>(context)->uc_stack = stack_t{m->sigstack, 0, kSigStack};
 }
 
 // Before the template thread is made: what this thread, the only one, blocks is not for it.

@@ -72,6 +72,10 @@ static bool build(const char** why) {
     return false;
   }
   M* m0 = new_m_record();
+  if (!m0) {
+    *why = "out of memory";
+    return false;
+  }
   m0->tid = int(sys(SYS_gettid));
   m0->g0_tp = shell->tp;
   *tls_in(shell->tp, &t_g) = nullptr;
