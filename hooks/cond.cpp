@@ -134,8 +134,9 @@ int cond_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   auto end_visit = [&] { // true: a post has come meanwhile
     Ours& v = ours(c);
     visiting = false;
-    v.visitors--;
-    return v.credits > 0 && v.credits--;
+    const bool credited = v.credits > 0 && v.credits--;
+    __atomic_store_n(&v.visitors, v.visitors - 1, __ATOMIC_RELEASE); // with a credit it may be destroyed from here on
+    return credited;
   };
   auto validate = [&] {
     if (GMP_UNLIKELY(visiting) && end_visit()) return false;
@@ -267,7 +268,10 @@ GMP_HOOK int pthread_cond_init(pthread_cond_t* c, const pthread_condattr_t* attr
 }
 
 GMP_HOOK int pthread_cond_destroy(pthread_cond_t* c) {
-  if (!native() && !layout().is_shared(c)) return 0;
+  if (!native() && !layout().is_shared(c)) {
+    while (GMP_UNLIKELY(__atomic_load_n(&ours(c).visitors, __ATOMIC_ACQUIRE) > 0)) sleep_until(nanotime() + 1000000);
+    return 0;
+  }
   enter_syscall(); // libc waits for waiters that are on their way out
   int r = REAL(pthread_cond_destroy)(c);
   exit_syscall();

@@ -42,5 +42,5 @@ names_thread() {
 }
 @test "stacks: what nobody catches is said as natively" {
   expect=134 both stacks uncaught;
-  expect=134 both bash -c "exec '$programs/stacks' uncaught 2>&1"
+  expect=134 both bash -c "'$programs/stacks' uncaught 2>&1 | grep -v '^gmp: chaos='; exit \${PIPESTATUS[0]}"
 }

@@ -12,6 +12,8 @@ setup() { need_build; }
 @test "cond: many time outs" { both cond many_time_outs; }
 @test "cond: timed wait signalled" { both cond timed_wait_signalled; }
 @test "cond: signals race time outs" { both cond signals_race_time_outs; }
+@test "cond: handlers do not wake" { both cond handlers_do_not_wake; }
+@test "cond: signals race handlers" { both cond signals_race_handlers; }
 @test "cond: bounded buffer" { both cond bounded_buffer; }
 @test "cond: ring of 1000" { both cond ring_of_1000; }
 @test "cond: destroy after broadcast" { both cond destroy_after_broadcast; }

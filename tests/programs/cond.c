@@ -1,5 +1,6 @@
 // Condition variables: results, both clocks, no wake-up lost, crowds, destruction right after a broadcast.
 #include "check.h"
+#include <signal.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
@@ -356,4 +357,97 @@ CASE(mutex_types) {
     finish(t);
     OK(pthread_mutex_destroy(&typed));
   }
+}
+
+// A handler does not end a wait: natively pthread_cond_wait goes on. The waits here have no loop and no predicate.
+static atomic_long handled, returned;
+static void count_handled(int sig) {
+  (void)sig;
+  handled++;
+}
+
+static void* wait_once(void* argument) {
+  OK(pthread_mutex_lock(&m));
+  waiting++;
+  OK(pthread_cond_wait(&c, &m));
+  returned++;
+  OK(pthread_mutex_unlock(&m));
+  return argument;
+}
+
+static void handle_usr1(int flags) {
+  struct sigaction a = {.sa_handler = count_handled, .sa_flags = flags};
+  SYS(sigaction(SIGUSR1, &a, NULL));
+}
+
+CASE(handlers_do_not_wake) {
+  for (int i = 0; i < 2; i++) {
+    handle_usr1(i ? SA_RESTART : 0);
+    reset();
+    handled = returned = 0;
+    pthread_t t = start(wait_once, NULL);
+    until_waiting(1);
+    for (int n = 1; n <= 20; n++) {
+      OK(pthread_kill(t, SIGUSR1));
+      while (handled < n) pause_ms(1);
+    }
+    pause_ms(20);
+    EQ(returned, 0);
+    OK(pthread_cond_signal(&c));
+    finish(t);
+    EQ(returned, 1);
+  }
+}
+
+// Signals to waiters that are just running handlers: each counts for one of them, and a broadcast for all.
+static atomic_bool stop_kicking;
+static pthread_t kicked[4];
+static void* kick(void* argument) {
+  while (!stop_kicking) {
+    for (int i = 0; i < 4; i++) OK(pthread_kill(kicked[i], SIGUSR1));
+    sched_yield();
+  }
+  return argument;
+}
+
+static pthread_cond_t* short_cond;
+static void* wait_rounds(void* argument) {
+  for (long round = 0; round < 100; round++) {
+    OK(pthread_mutex_lock(&m));
+    waiting++;
+    OK(pthread_cond_wait(short_cond, &m));
+    returned++;
+    OK(pthread_mutex_unlock(&m));
+    while (waiting < 4 * (round + 1) || returned < 4 * (round + 1)) sched_yield();
+  }
+  while (!stop_kicking) pause_ms(1);
+  return argument;
+}
+
+CASE(signals_race_handlers) {
+  handle_usr1(0);
+  reset();
+  returned = stop_kicking = 0;
+  short_cond = calloc(1, sizeof *short_cond);
+  OK(pthread_cond_init(short_cond, NULL));
+  for (int i = 0; i < 4; i++) kicked[i] = start(wait_rounds, NULL);
+  pthread_t k = start(kick, NULL);
+  for (long round = 0; round < 100; round++) {
+    until_waiting(4 * (round + 1));
+    OK(pthread_mutex_lock(&m));
+    if (round % 2) OK(pthread_cond_broadcast(short_cond));
+    else
+      for (int i = 0; i < 4; i++) OK(pthread_cond_signal(short_cond));
+    if (round == 99) { // nobody but those that have been woken is inside
+      OK(pthread_cond_destroy(short_cond));
+      memset(short_cond, 0xff, sizeof *short_cond);
+    }
+    OK(pthread_mutex_unlock(&m));
+    while (returned < 4 * (round + 1)) sched_yield();
+    EQ(returned, 4 * (round + 1));
+  }
+  stop_kicking = true;
+  finish(k);
+  for (int i = 0; i < 4; i++) finish(kicked[i]);
+  free(short_cond);
 }
