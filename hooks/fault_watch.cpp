@@ -1,6 +1,6 @@
 // A fault that nobody handles (Go's sigpanic has the same place). Its action, SIG_DFL, is watched: when a thread has used up its stack one line says
 // which. Then the action is SIG_DFL in the kernel too and the instruction faults again: core and status are those of the program.
-// sigaction reads SIG_DFL.
+// sigaction reads SIG_DFL. Code on a stack that is to be executable now is no fault, whoever handles them.
 #include <initializer_list>
 #include "hooks/signal.hpp"
 
@@ -25,9 +25,16 @@ static void to_default(int sig) {
   sys(SYS_rt_sigaction, sig, &none, 0, 8);
 }
 
+bool fault_mended(int sig, const siginfo_t* info, const void* context) {
+  G* g = getg();
+  return sig == SIGSEGV && info->si_code == SEGV_ACCERR && g && uintptr_t(info->si_addr) == arch::interrupted(context).pc &&
+         stack_made_executable(g, uintptr_t(info->si_addr));
+}
+
 void fault_watch(int sig, siginfo_t* info, void* context) {
   G* g = getg();
   const bool raised = info->si_code > 0;
+  if (fault_mended(sig, info, context)) return;
   if (raised && g) say_used_up(g, uintptr_t(info->si_addr), arch::interrupted(context).sp);
   to_default(sig);
   // Sent, it comes again when this handler returns; raised, the instruction does.

@@ -101,6 +101,7 @@ void give_back(int sig) {
 
 void trampoline(int sig, siginfo_t* info, void* context) {
   const bool fault = (sigbit(sig) & kFaults) && info->si_code > 0;
+  if (fault && fault_mended(sig, info, context)) return;
   const bool ok = signal_context_ok();
   G* g = getg();
   if (!fault && !ok) {

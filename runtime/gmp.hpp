@@ -89,6 +89,8 @@ StackBounds stack_bounds(const G*);
 // Where its stack really ends, slack included, and how much below is a guard. All 0: not known.
 struct StackExtent { uintptr_t lo, top; size_t guard; };
 StackExtent stack_extent(const G*);
+// An instruction fetch has faulted at pc: on a stack that a library loaded since wants executable? It is now, once for each shell.
+bool stack_made_executable(G* g, uintptr_t pc);
 size_t default_stack_size();             // RLIMIT_STACK's or 8 MB, capped by GMP_STACK
 
 // ---------------------------------------------------------------- life of a G

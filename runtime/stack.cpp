@@ -50,9 +50,10 @@ static void install_guard(char* lo, size_t len) {
   }
 }
 
-// Stacks are executable, as ld.so makes them, when a module that was loaded with the program asks for it (GCC's nested functions) or says
-// nothing about it. Not for one that dlopen brings.
+// Stacks are executable, as ld.so makes them, when a module asks for it (GCC's nested functions) or says nothing about it. For one that dlopen
+// brings ld.so changes the stacks it knows; ours follow when code on one of them faults.
 static int g_prot = PROT_READ | PROT_WRITE;
+static constinit std::atomic<bool> g_late_exec{false};
 void stack_learn() {
   g_prot = PROT_READ | PROT_WRITE;
   auto look = [](dl_phdr_info* info, size_t, void*) {
@@ -64,6 +65,26 @@ void stack_learn() {
     return 0;
   };
   dl_iterate_phdr(look, nullptr);
+}
+
+bool stack_made_executable(G* g, uintptr_t pc) {
+  if (g->exec_retried) return false;
+  RtScope rt;
+  Locked l(sched.allg_lock);
+  auto inside = [pc](const G* x) { return x->map && pc >= uintptr_t(x->stack_lo) && pc < uintptr_t(x->stack_top); };
+  G* owner = sched.allg;
+  while (owner && !inside(owner)) owner = owner->all_next;
+  if (!owner || owner->user_stack) return false;
+  if (!g_late_exec.load(std::memory_order_relaxed)) {
+    if (g_prot & PROT_EXEC) return false;
+    stack_learn();
+    if (!(g_prot & PROT_EXEC)) return false;
+    g_late_exec.store(true, std::memory_order_relaxed);
+    for (G* x = sched.allg; x; x = x->all_next)
+      if (x->map && !x->user_stack) sys(SYS_mprotect, x->stack_lo, align_up(uintptr_t(x->stack_top), kPage) - uintptr_t(x->stack_lo), g_prot);
+  }
+  g->exec_retried = true;
+  return true;
 }
 
 char* map_stack(size_t len, size_t guard) {

@@ -16,6 +16,11 @@ setup() { need_build; }
 
 @test "stacks: six megabytes deep" { both stacks six_megabytes_deep; }
 @test "exec_stack: code on the stack" { both exec_stack code_on_the_stack; }
+@test "exec_stack: a library makes stacks executable" {
+  both exec_stack_late stacks_made_executable;
+  both exec_stack_late with_a_handler;
+  expect=139 both exec_stack_late still_a_fault
+}
 @test "stacks: smallest stacks" { both stacks smallest_stacks; }
 @test "stacks: overflow handled on an alternate stack" { both stacks overflow_handled_on_an_alternate_stack; }
 @test "stacks: overflow kills" { both stacks overflow_kills; }
