@@ -1,6 +1,7 @@
 // Who waits where: a G in program code waits in the lot; g0, kernel threads that are no Gs and a G inside the runtime (making a
 // stack may call malloc) wait in the kernel. Either takes the lock with 2 in the word, so one wake for each unlock is enough,
-// wherever it goes. A wake that finds nobody in the lot goes to the kernel if somebody is, or is about to be, there:
+// wherever it goes - but who waits in the kernel is woken in any case: it may be the thread that makes kernel threads, and a G woken in its
+// place may need one first.
 //     waiter: kernel_waiters += 1; the kernel compares the word with 2
 //     waker:  word = 0 (libc's exchange, a full barrier); the lot; kernel_waiters?
 #include "hooks/lowlock.hpp"
@@ -39,7 +40,8 @@ static bool in_fresh_child() {
 
 void lowlock_wake(int* word) {
   if (in_fresh_child()) return;
-  if (wake(key_of(word), 1) == 0 && g_kernel_waiters.load(std::memory_order_seq_cst) > 0)
+  wake(key_of(word), 1);
+  if (g_kernel_waiters.load(std::memory_order_seq_cst) > 0)
     sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
@@ -51,7 +53,8 @@ void lowlock_wait_for(int* word, int shared) {
 // Those who wait with a time limit do so in libc's own code and are not counted.
 void lowlock_wake_for(int* word, int shared) {
   if (shared) sys(SYS_futex, word, FUTEX_WAKE, 1);
-  else if (!in_fresh_child() && wake(key_of(word), 1) == 0) sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+  else if (!in_fresh_child() && (wake(key_of(word), 1) == 0 || g_kernel_waiters.load(std::memory_order_seq_cst) > 0))
+    sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
 } // namespace gmp

@@ -24,7 +24,8 @@ const char* wait_reason_name(WaitReason);
 struct Timer {
   int64_t when = 0;
   P* p = nullptr; // whose heap it is in; stable while armed
-  int32_t index = -1; // place in the heap; -1: not in one
+  int32_t index = -1; // place in the heap; -1: not in one; -2: in the list of the loose ones
+  Timer* next = nullptr;
 };
 
 // g->wait: who ends this wait? All wakers (lock, descriptor, timer, interrupt) race for one claim; only the winner makes the G
@@ -138,7 +139,8 @@ struct TimerHeap {
   RtMutex lock;
   Timer** heap;                      // 4-ary min-heap by when
   uint32_t n, cap;
-  std::atomic<int64_t> first;        // when of the top, 0 when empty: read without the lock
+  Timer* loose;                      // for which there was no memory
+  std::atomic<int64_t> first;        // when of the first, 0 when empty: read without the lock
 };
 
 inline constexpr uint32_t kRunq = 256;

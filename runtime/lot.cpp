@@ -49,6 +49,16 @@ void push(Bucket* b, Waiter* w) {
   w->linked = true;
 }
 
+// The template thread goes first: a G that is woken in its place (a lock of the program's malloc) may need the kernel thread that it is
+// about to make.
+void push_first(Bucket* b, Waiter* w) {
+  w->prev = nullptr;
+  w->next = b->head;
+  (b->head ? b->head->prev : b->tail) = w;
+  b->head = w;
+  w->linked = true;
+}
+
 void remove(Bucket* b, Waiter* w) {
   (w->prev ? w->prev->next : b->head) = w->next;
   (w->next ? w->next->prev : b->tail) = w->prev;
@@ -129,7 +139,8 @@ Wait wait_on(const void* key, FnRef<bool()> validate, FnRef<void()> before_sleep
     leave_rt(g, prev);
     return Wait::Interrupted;
   }
-  push(b, &w);
+  if (GMP_UNLIKELY(!g) && in_template()) push_first(b, &w);
+  else push(b, &w);
   b->lock.unlock();
   if (before_sleep) before_sleep();
   if (g) {
@@ -189,7 +200,8 @@ void wake_one(const void* key, FnRef<uintptr_t(Unpark)> decide) {
   Unpark u{w != nullptr, skipped, false};
   for (; w && n && !u.more; n = n->next)
     if (n->key == key) u.more = true;
-  if (w) u.fair = (sched.cycles_per_ms && arch::cycles() - w->since > sched.cycles_per_ms) || chaos(4);
+  // (Not to one that may need a kernel thread first: the template thread, which makes it, may want this very lock.)
+  if (w) u.fair = ((sched.cycles_per_ms && arch::cycles() - w->since > sched.cycles_per_ms) || chaos(4)) && sched.template_pending.load(std::memory_order_relaxed) == 0;
   uintptr_t token = decide(u);
   bool run = false;
   if (w) {

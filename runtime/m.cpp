@@ -47,6 +47,7 @@ void shelve(P* p, bool spinning) {
     m = midleget();
     if (!m) {
       if (spinning) sched.nmspinning.fetch_sub(1);
+      while (G* g = runq::get(p)) globrunqput(g); // for those that run: none may ever come for this P
       pidleput(p);
     }
   }

@@ -210,6 +210,11 @@ void template_loop() {
       }
     }
     if (!q && sched.spare_wanted.exchange(false)) refused = !(q = spares());
+    if (GMP_UNLIKELY(sched.sysmon_wanted.load(std::memory_order_relaxed))) {
+      template_listens(false);
+      if (sysmon_start()) sched.sysmon_wanted.store(false, std::memory_order_relaxed);
+      else refused = true;
+    }
     if (!q) {
       const int64_t open = template_listens(true), condemned = tls_ready() ? reap() : -1;
       const int64_t nap = open < 0 || (condemned >= 0 && condemned < open) ? condemned : open;
@@ -230,6 +235,7 @@ void template_loop() {
       q = m->schedlink;
       unsigned long t;
       int e = g_real_pthread_create(&t, &a, m_entry, m);
+      if ((e != 0) != sched.no_threads.load(std::memory_order_relaxed)) sched.no_threads.store(e != 0, std::memory_order_relaxed);
       if (e) {
         // No kernel thread to be had (ulimit -u, cgroup pids.max): the P goes back; whoever returns from a call takes it.
         static bool said;

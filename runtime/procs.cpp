@@ -95,8 +95,11 @@ void procs_forget() {
   }
 }
 
+// Null: no memory.
 P* new_p(int id) {
-  P* p = new (map_pages(align_up(sizeof(P), kPage))) P{};
+  void* at = try_map_pages(align_up(sizeof(P), kPage));
+  if (!at) return nullptr;
+  P* p = new (at) P{};
   p->id = id;
   p->status.store(PStatus::Idle);
   return p;
@@ -132,6 +135,10 @@ void resize(int n) {
   for (int i = sched.nprocs; i < n; i++) {
     if (!sched.allp[i]) __atomic_store_n(&sched.allp[i], new_p(i), __ATOMIC_RELEASE);
     P* p = sched.allp[i];
+    if (!p) { // no memory: as many as there are
+      n = i;
+      break;
+    }
     p->status.store(PStatus::Stopped, std::memory_order_release);
     p->link = sched.stopped;
     sched.stopped = p;

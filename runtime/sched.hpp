@@ -29,6 +29,8 @@ struct Sched {
   Note stop_note;
   G* gfree;
   long ngfree;
+  std::atomic<bool> no_threads;    // the last kernel thread asked for was refused
+  std::atomic<bool> sysmon_wanted; // sysmon was, too
   G* condemned;         // surplus shells, in no list any more (reap.cpp: the template thread's)
   int64_t condemned_at;
   std::atomic<uint64_t> goidgen;
@@ -114,6 +116,7 @@ void signals_left_behind();
 int64_t template_listens(bool on); // how long at most until the next call; -1: until poked
 void signals_begin();
 void signals_forget(); // in fork's child
+bool in_template();    // the calling thread is the template thread
 
 // ---- switch.cpp
 void switch_to_g(M*, G*);                 // on g0: runs g until it switches back; its context is saved then
@@ -265,7 +268,7 @@ void watch_procs();                       // has that changed?
 
 // ---- sysmon.cpp, trace.cpp
 bool take_from(P*, M*);                   // the P of an M that is in program code; false: it is not
-void sysmon_start();
+bool sysmon_start();
 void sysmon_wake();                       // if in deep sleep
 void schedtrace(int64_t now);
 

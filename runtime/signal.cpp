@@ -18,7 +18,7 @@ void (*g_stopped_in_program)(int sig, void* info, void* context, void* libc_hand
 
 // Not a thread-local mark: the template thread's are what every new G's are copied from.
 static constinit std::atomic<uintptr_t> g_template{0};
-static bool in_template() { return arch::thread_pointer() == g_template.load(std::memory_order_relaxed); }
+bool in_template() { return arch::thread_pointer() == g_template.load(std::memory_order_relaxed); }
 
 static constinit std::atomic<bool> g_sigwork{false};
 static constinit std::atomic<uint64_t> g_nobody{0}, g_wanted{0}, g_template_has{~0ull};

@@ -40,6 +40,15 @@ static bool calibrate_and_barrier() {
   return true;
 }
 
+static bool make_ps(const char** why) {
+  sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : granted_procs();
+  sched.allp = static_cast<P**>(try_map_pages(align_up(kMostPs * sizeof(P*), kPage)));
+  bool all = sched.allp;
+  for (int i = 0; all && i < sched.nprocs; i++) all = (sched.allp[i] = new_p(i));
+  if (!all) *why = "out of memory";
+  return all;
+}
+
 // Everything that can fail comes before the first change that can't be undone.
 static bool build(const char** why) {
   // These before the template thread is made: with a second thread the kernel waits for a grace period (15 ms here) both to register for
@@ -51,14 +60,11 @@ static bool build(const char** why) {
   }
   procs_start();
   signals_begin();
-  if (!tls_init(why)) {
+  if (!make_ps(why) || !tls_init(why)) {
     netpoll_forget_all();
     procs_forget();
     return false;
   }
-  sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : granted_procs();
-  sched.allp = static_cast<P**>(map_pages(align_up(kMostPs * sizeof(P*), kPage)));
-  for (int i = 0; i < sched.nprocs; i++) sched.allp[i] = new_p(i);
   sched.lastpoll.store(nanotime());
   sched.tid_base = uint32_t(sys(SYS_getpid)) * 2654435761u >> 3;
   stop_signal_install();
@@ -120,7 +126,12 @@ bool start() {
     return false;
   }
   g_mode.store(Mode::Running, std::memory_order_release);
-  sysmon_start();
+  blocktrace_start();
+  if (!sysmon_start()) {
+    sched.no_threads.store(true);
+    sched.sysmon_wanted.store(true); // the template thread tries again
+    template_poke();
+  }
   if (g_scheduler_started) g_scheduler_started();
   want_spare(); // making one may need a lock of the program's malloc, and its holder another M
   return true;

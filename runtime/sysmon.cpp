@@ -74,6 +74,13 @@ static bool timer_before(int64_t when) {
   return false;
 }
 
+// No kernel thread can be had for idle Ps: their timers' Gs are for those that run.
+static void idle_timers(int64_t now) {
+  GList l;
+  for (int i = 0; i < sched.nprocs; i++) check_timers(sched.allp[i], now, &l);
+  ready_list(l);
+}
+
 static bool retake(int64_t now) {
   bool did = false;
   for (int i = 0; i < sched.nprocs; i++) {
@@ -195,7 +202,10 @@ static void* sysmon_main(void*) {
       netpoll(0, &l);
       ready_list(l);
     }
-    if (timer_before(now)) wakep(); // of an idle P, whose poller has gone to run something
+    if (timer_before(now)) { // of an idle P, whose poller has gone to run something
+      if (GMP_UNLIKELY(sched.no_threads.load(std::memory_order_relaxed))) idle_timers(now);
+      else wakep();
+    }
     if (GMP_UNLIKELY(sched.robbed.load(std::memory_order_relaxed) > 0) && now - robbed_at >= 10000000) {
       robbed_at = now;
       preempt_robbed();
@@ -221,8 +231,8 @@ void sysmon_wake() {
   if (sched.sysmon_deep.exchange(false)) sched.sysmon_note.wake();
 }
 
-void sysmon_start() {
-  blocktrace_start();
+// False: no kernel thread to be had.
+bool sysmon_start() {
   uint64_t block = ~((1ull << 31) | (1ull << 32)), old = 0;
   sys(SYS_rt_sigprocmask, 2, &block, &old, 8);
   pthread_attr_t a;
@@ -233,7 +243,7 @@ void sysmon_start() {
   int e = g_real_pthread_create(&t, &a, sysmon_main, nullptr);
   pthread_attr_destroy(&a);
   sys(SYS_rt_sigprocmask, 2, &old, 0, 8);
-  if (e) die("can't start sysmon (error %d)", e);
+  return e == 0;
 }
 
 } // namespace gmp

@@ -36,18 +36,46 @@ static void down(TimerHeap& h, uint32_t i) {
   place(h, i, t);
 }
 
-static void grow(TimerHeap& h) {
+// False: no memory. The process may free some, so the timer goes into a list meanwhile.
+static bool grow(TimerHeap& h) {
   uint32_t cap = h.cap ? h.cap * 2 : 512;
-  auto** n = static_cast<Timer**>(map_pages(cap * sizeof(Timer*)));
+  auto** n = static_cast<Timer**>(try_map_pages(cap * sizeof(Timer*)));
+  if (!n) return false;
   if (h.cap) {
     memcpy(n, h.heap, h.n * sizeof(Timer*));
     sys(SYS_munmap, h.heap, h.cap * sizeof(Timer*));
   }
   h.heap = n;
   h.cap = cap;
+  return true;
 }
 
-static void publish_first(TimerHeap& h) { h.first.store(h.n ? h.heap[0]->when : 0, std::memory_order_release); }
+constexpr int32_t kLoose = -2;
+
+static void publish_first(TimerHeap& h) {
+  int64_t first = h.n ? h.heap[0]->when : 0;
+  for (Timer* t = h.loose; GMP_UNLIKELY(t != nullptr); t = t->next)
+    if (first == 0 || t->when < first) first = t->when;
+  h.first.store(first, std::memory_order_release);
+}
+
+static void insert(TimerHeap& h, Timer* t) {
+  if (GMP_UNLIKELY(h.n == h.cap) && !grow(h)) {
+    t->index = kLoose;
+    t->next = h.loose;
+    h.loose = t;
+    return;
+  }
+  place(h, h.n++, t);
+  up(h, h.n - 1);
+}
+
+static void remove_loose(TimerHeap& h, Timer* t) {
+  Timer** at = &h.loose;
+  while (*at != t) at = &(*at)->next;
+  *at = t->next;
+  t->index = -1;
+}
 
 static void remove_at(TimerHeap& h, uint32_t i) {
   h.heap[i]->index = -1;
@@ -68,12 +96,10 @@ void timer_add(G* g, int64_t when) {
   {
     Locked l(p->timers.lock);
     TimerHeap& h = p->timers;
-    if (h.n == h.cap) grow(h);
     t->when = when;
     t->p = p;
-    place(h, h.n++, t);
-    up(h, h.n - 1);
-    first = t->index == 0;
+    insert(h, t);
+    first = t->index == 0 || t->index == kLoose;
     if (first) publish_first(h);
   }
   // This P looks at its heap whenever it schedules. An M that sleeps in the netpoller took its deadline before: tell it, in
@@ -93,6 +119,9 @@ void timer_del(G* g) {
     bool first = t->index == 0;
     remove_at(p->timers, uint32_t(t->index));
     if (first) publish_first(p->timers);
+  } else if (GMP_UNLIKELY(t->index == kLoose)) {
+    remove_loose(p->timers, t);
+    publish_first(p->timers);
   }
   t->p = nullptr;
 }
@@ -101,13 +130,12 @@ int64_t timers_first(P* p) { return p->timers.first.load(std::memory_order_acqui
 
 void timers_move(P* from, P* to) {
   TimerHeap &a = from->timers, &b = to->timers;
-  while (a.n) {
-    Timer* t = a.heap[a.n - 1];
-    remove_at(a, a.n - 1);
-    if (b.n == b.cap) grow(b);
+  while (a.n || a.loose) {
+    Timer* t = a.loose ? a.loose : a.heap[a.n - 1];
+    if (a.loose) remove_loose(a, t);
+    else remove_at(a, a.n - 1);
     t->p = to;
-    place(b, b.n++, t);
-    up(b, b.n - 1);
+    insert(b, t);
   }
   publish_first(a);
   publish_first(b);
@@ -118,12 +146,21 @@ void check_timers(P* p, int64_t now, GList* out) {
   if (f == 0 || f > now) return;
   Locked l(p->timers.lock);
   TimerHeap& h = p->timers;
-  while (h.n && h.heap[0]->when <= now) {
-    Timer* t = h.heap[0];
-    remove_at(h, 0);
+  auto expire = [out](Timer* t) {
     G* g = reinterpret_cast<G*>(reinterpret_cast<char*>(t) - offsetof(G, timer));
     bool must;
     if (claim(g, Wait::Timeout, &must) && must) out->push(g);
+  };
+  while (h.n && h.heap[0]->when <= now) {
+    Timer* t = h.heap[0];
+    remove_at(h, 0);
+    expire(t);
+  }
+  for (Timer *t = h.loose, *next; GMP_UNLIKELY(t != nullptr); t = next) {
+    next = t->next;
+    if (t->when > now) continue;
+    remove_loose(h, t);
+    expire(t);
   }
   publish_first(h);
 }

@@ -121,6 +121,8 @@ void learn(char* tpl, char* block, size_t block_size, size_t guard) {
     }
   }
   word(L.image, 8) = 0; // dtv: _dl_allocate_tls makes one
+  // Nobody's id until a G has one: libc's setxid would signal the template thread for a shell in its list, and wait for the shell's word for ever.
+  *reinterpret_cast<int*>(L.image + L.tid_off) = 0;
 }
 
 void put_image(char* tcb, char* block, size_t block_size, size_t guard) {

@@ -662,7 +662,8 @@ CASE(sigpipe) {
       EQ(poll(&p, 1, -1), 1);
       struct caller reset = {.other = 1};
       call_in_thread(&reset, c_write_signalled, -1, buffer, 1);
-      printf("after a reset: %ld, %d signals\n", outcome(&reset), handled);
+      const long r = outcome(&reset);
+      printf("after a reset: %ld, %d signals\n", r, handled);
     }
     call_in_thread(&c, c_write_signalled, -1, buffer, n);
     if (!before) {
