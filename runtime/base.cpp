@@ -94,15 +94,9 @@ void die(const char* fmt, ...) {
   for (;;) sys(SYS_exit_group, 134);
 }
 
-void* try_map_pages(size_t bytes) {
+void* map_pages(size_t bytes) {
   long r = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   return r < 0 ? nullptr : reinterpret_cast<void*>(r);
-}
-
-void* map_pages(size_t bytes) {
-  void* p = try_map_pages(bytes);
-  if (!p) die("out of memory: mmap of %lu bytes for the scheduler failed", (unsigned long)bytes);
-  return p;
 }
 
 long futex_wait(std::atomic<uint32_t>* addr, uint32_t val, int64_t timeout_ns) {

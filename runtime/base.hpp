@@ -48,10 +48,8 @@ inline int64_t nanotime() {
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
-// mmap'd zero pages for the runtime's own tables; dies when the kernel has none. NORESERVE: large tables cost only
-// what is touched.
+// mmap'd zero pages for the runtime's own tables; null when the kernel has none. NORESERVE: large tables cost only what is touched.
 void* map_pages(size_t bytes);
-void* try_map_pages(size_t bytes); // null instead
 
 inline size_t align_up(size_t v, size_t a) { return (v + a - 1) & ~(a - 1); }
 inline constexpr size_t kPage = 4096;

@@ -4,8 +4,10 @@
 //   a lot bucket > a second bucket (higher address last) > (run queues are lock-free; sched.lock through ready())
 //   FdRec.lock  >  (same as bucket)
 //   P.timers.lock > (same as bucket)
+//   sched.allg_lock > (same as bucket; hooks' queues of pending signals: with_g(), signal_g())
 //   sched.reap_lock > sched.watch_lock (sysmon);  sched.template_lock > none;  sched.lockedm_lock > none;  sched.cpu_lock > none
-// A bucket, an FdRec and a timer heap are never held together.
+// A bucket, an FdRec and a timer heap are never held together. A G takes any of them inside the runtime only (RtScope): no handler runs
+// on top of a held one.
 #pragma once
 #include "runtime/base.hpp"
 

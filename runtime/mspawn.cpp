@@ -19,13 +19,13 @@ static char *m_slab, *m_slab_end;
 static M* fresh_record() {
   Locked l(m_slab_lock);
   if (m_slab == m_slab_end) {
-    char* slab = static_cast<char*>(try_map_pages(64 << 10));
+    char* slab = static_cast<char*>(map_pages(64 << 10));
     if (!slab) return nullptr;
     m_slab = slab;
     m_slab_end = m_slab + (64 << 10) / sizeof(M) * sizeof(M);
   }
   M* m = reinterpret_cast<M*>(m_slab);
-  if (!(m->sigstack = static_cast<char*>(try_map_pages(kSigStack)))) return nullptr;
+  if (!(m->sigstack = static_cast<char*>(map_pages(kSigStack)))) return nullptr;
   m_slab += sizeof(M);
   return m;
 }

@@ -123,7 +123,7 @@ void on_event(uint32_t fd, uint32_t ev, GList* out) {
 } // namespace
 
 bool netpoll_init() {
-  if (!recs) recs = static_cast<FdRec*>(map_pages(sizeof(FdRec) * kMaxFds));
+  if (!recs && !(recs = static_cast<FdRec*>(map_pages(sizeof(FdRec) * kMaxFds)))) return false;
   epfd = int(sys(SYS_epoll_create1, EPOLL_CLOEXEC));
   breakfd = int(sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
   // Out of the program's way: a shell closes or dups low numbers, a server may assume that its listener is fd 3.

@@ -97,7 +97,7 @@ void procs_forget() {
 
 // Null: no memory.
 P* new_p(int id) {
-  void* at = try_map_pages(align_up(sizeof(P), kPage));
+  void* at = map_pages(align_up(sizeof(P), kPage));
   if (!at) return nullptr;
   P* p = new (at) P{};
   p->id = id;

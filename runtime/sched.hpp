@@ -141,6 +141,7 @@ void stack_trim(G*);                      // give stack pages back
 void tcb_renew(G*);                       // of a shell: nothing that libc has noted there is left
 bool registered(uintptr_t tcb);
 G* g_beside(uintptr_t tcb);
+bool register_room(uintptr_t tcb);        // false: no memory for it
 void register_tcb(uintptr_t tcb, bool on);
 void set_tcb_tid(uintptr_t tcb, int tid);
 int tcb_tid(uintptr_t tcb);

@@ -42,9 +42,10 @@ static bool calibrate_and_barrier() {
 
 static bool make_ps(const char** why) {
   sched.nprocs = g_config.maxprocs > 0 ? g_config.maxprocs : granted_procs();
-  sched.allp = static_cast<P**>(try_map_pages(align_up(kMostPs * sizeof(P*), kPage)));
+  sched.allp = static_cast<P**>(map_pages(align_up(kMostPs * sizeof(P*), kPage)));
   bool all = sched.allp;
   for (int i = 0; all && i < sched.nprocs; i++) all = (sched.allp[i] = new_p(i));
+  all = all && register_room(arch::thread_pointer());
   if (!all) *why = "out of memory";
   return all;
 }
@@ -55,7 +56,7 @@ static bool build(const char** why) {
   // membarrier and to grow the table of descriptors.
   calibrate_and_barrier();
   if (!netpoll_init()) {
-    *why = "the kernel refuses an epoll instance or an eventfd (out of descriptors?)";
+    *why = "the kernel refuses an epoll instance or an eventfd (out of descriptors or memory?)";
     return false;
   }
   procs_start();

@@ -39,7 +39,7 @@ static void down(TimerHeap& h, uint32_t i) {
 // False: no memory. The process may free some, so the timer goes into a list meanwhile.
 static bool grow(TimerHeap& h) {
   uint32_t cap = h.cap ? h.cap * 2 : 512;
-  auto** n = static_cast<Timer**>(try_map_pages(cap * sizeof(Timer*)));
+  auto** n = static_cast<Timer**>(map_pages(cap * sizeof(Timer*)));
   if (!n) return false;
   if (h.cap) {
     memcpy(n, h.heap, h.n * sizeof(Timer*));

@@ -96,9 +96,10 @@ void* template_main(void*) {
   template_loop();
 }
 
-void learn(char* tpl, char* block, size_t block_size, size_t guard) {
+bool learn(char* tpl, char* block, size_t block_size, size_t guard) {
   L.image = static_cast<char*>(map_pages(align_up(L.psize, kPage)));
   L.self_words = static_cast<uint16_t*>(map_pages(align_up(L.psize, kPage)));
+  if (!L.image || !L.self_words) return false;
   memcpy(L.image, tpl, L.psize);
   uintptr_t t = uintptr_t(tpl), b = uintptr_t(block);
   for (size_t o = 0; o + 8 <= L.psize; o += 8) {
@@ -123,6 +124,7 @@ void learn(char* tpl, char* block, size_t block_size, size_t guard) {
   word(L.image, 8) = 0; // dtv: _dl_allocate_tls makes one
   // Nobody's id until a G has one: libc's setxid would signal the template thread for a shell in its list, and wait for the shell's word for ever.
   *reinterpret_cast<int*>(L.image + L.tid_off) = 0;
+  return true;
 }
 
 void put_image(char* tcb, char* block, size_t block_size, size_t guard) {
@@ -155,10 +157,11 @@ char* tcb_place(char* top) {
 bool learn_overlay(char* tpl) {
   size_t bytes = align_up(L.tls_size + sizeof(G) + 256, kPage);
   char* m = static_cast<char*>(map_pages(bytes));
+  L.overlay = static_cast<Layout::Overlay*>(map_pages(align_up(L.tls_below / 8 * sizeof(Layout::Overlay), kPage)));
+  if (!m || !L.overlay) return false;
   char* tcb = tcb_place(m + bytes);
   put_image(tcb, m, bytes, 0);
   if (!L.allocate_tls(tcb)) return false;
-  L.overlay = static_cast<Layout::Overlay*>(map_pages(align_up(L.tls_below / 8 * sizeof(Layout::Overlay), kPage)));
   uintptr_t t = uintptr_t(tpl);
   for (size_t o = 8; o <= L.tls_below; o += 8) {
     uintptr_t v = word(tpl, -ptrdiff_t(o)), f = word(tcb, -ptrdiff_t(o));
@@ -251,9 +254,8 @@ bool tls_init(const char** why) {
   pthread_attr_getstack(&b, &lo, &usable);
   pthread_attr_getguardsize(&b, &guard);
   pthread_attr_destroy(&b);
-  learn(tpl, static_cast<char*>(lo) - guard, usable + guard, guard);
-  if (!learn_overlay(tpl)) {
-    *why = "_dl_allocate_tls failed";
+  if (!learn(tpl, static_cast<char*>(lo) - guard, usable + guard, guard) || !learn_overlay(tpl)) {
+    *why = "out of memory";
     return false;
   }
   tpl_ready.store(2, std::memory_order_release); // the template may use libc from here on
@@ -273,6 +275,7 @@ std::atomic<uint64_t>* leaf_of(uintptr_t a, bool make) {
   auto* l = slot.load(std::memory_order_acquire);
   if (!l && make) {
     auto* n = static_cast<std::atomic<uint64_t>*>(map_pages((1ul << kLeafBits) / 8));
+    if (!n) return nullptr;
     if (slot.compare_exchange_strong(l, n, std::memory_order_acq_rel)) return n;
     sys(SYS_munmap, n, (1ul << kLeafBits) / 8);
   }
@@ -280,9 +283,13 @@ std::atomic<uint64_t>* leaf_of(uintptr_t a, bool make) {
 }
 } // namespace
 
+bool register_room(uintptr_t tcb) {
+  if (!g_top) g_top = static_cast<decltype(g_top)>(map_pages((1ul << (47 - 12 - kLeafBits)) * 8)); // by the first caller, alone
+  return leaf_of(tcb, true);
+}
+
 void register_tcb(uintptr_t tcb, bool on) {
-  if (!g_top) g_top = static_cast<decltype(g_top)>(map_pages((1ul << (47 - 12 - kLeafBits)) * 8));
-  auto* l = leaf_of(tcb, on);
+  auto* l = leaf_of(tcb, false);
   if (!l) return;
   uint64_t page = (tcb >> 12) & ((1ul << kLeafBits) - 1), bit = 1ul << (page % 64);
   if (on) l[page / 64].fetch_or(bit);
@@ -348,6 +355,10 @@ G* new_shell(size_t stack_size, size_t guard_size, void* stack_addr) {
   char* map = map_stack(len, stack_addr ? 0 : guard_size);
   if (!map) return nullptr;
   char* tcb = tcb_place(map + len);
+  if (!register_room(uintptr_t(tcb))) {
+    sys(SYS_munmap, map, len);
+    return nullptr;
+  }
   G* g = reinterpret_cast<G*>(tcb + align_up(L.psize, 64));
   g->map = map;
   g->map_len = len;

@@ -32,6 +32,12 @@ refused() {
 }
 injected() { [ "$(grep -c INJECTED "$BATS_TEST_TMPDIR/strace")" -ge "$1" ]; }
 
+@test "scarce: with all there is" {
+  both scarce turns;
+  both scarce allocations_and_sleeps;
+  both scarce a_ring_of_sockets;
+  both scarce spinners_and_a_chain;
+}
 @test "no kernel thread but the first" { refused clone3:error=EAGAIN:when=2+ -- scarce; injected 1; }
 @test "a few kernel threads only" { refused clone3:error=EAGAIN:when=3+ -- scarce; }
 @test "kernel threads refused for a while" { refused clone3:error=EAGAIN:when=2..30 -- scarce; injected 1; }
