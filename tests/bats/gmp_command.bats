@@ -6,7 +6,7 @@ setup_file() {
   bats_require_minimum_version 1.5.0
   local top
   top=$(cd "$BATS_TEST_DIRNAME/../.." && pwd)
-  local build=${BUILD:-$top/build}
+  local build=${GMP_BUILD:-$top/build}
   GMP=$(readlink -f "${GMP_CMD:-$build/gmp}")
   [ -x "$GMP" ] || { echo "no gmp command at ${GMP_CMD:-$build/gmp}" >&2; return 1; }
   REAL_LIB=$build/libgmp.so

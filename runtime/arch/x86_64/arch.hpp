@@ -80,7 +80,8 @@ inline uint64_t cycles() {
 
 // What jump_fcontext leaves on a stack: offsets from the saved context, for dumps and debuggers.
 namespace context {
-inline constexpr int r12 = 0x08, r13 = 0x10, r14 = 0x18, r15 = 0x20, rbx = 0x28, rbp = 0x30, rip = 0x38, size = 0x40;
+inline constexpr int rbx = GMP_CONTEXT_RBX; // runtime/CMakeLists.txt finds it out
+inline constexpr int r12 = rbx - 0x20, r13 = rbx - 0x18, r14 = rbx - 0x10, r15 = rbx - 0x08, rbp = rbx + 0x08, rip = rbx + 0x10, size = rbx + 0x18;
 }
 
 // Code that goes to `to` from wherever it is put, and changes no register that a call hands over or keeps.
