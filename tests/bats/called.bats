@@ -20,7 +20,12 @@ call_all() {
 }
 
 @test "every exported hook is called by a test program" {
-  call_all | LC_ALL=C sort -u >"$BATS_TEST_TMPDIR/called"
+  call_all >"$BATS_TEST_TMPDIR/calls"
+  # What not every libc has is called through a weak symbol's pointer, which ld.so fills in beforehand.
+  for program in "$programs"/*; do
+    if [ -f "$program" ] && [ -x "$program" ]; then nm -D "$program" 2>/dev/null | sed -n 's/^ *w \([a-z_0-9]*\)$/\1/p'; fi
+  done >>"$BATS_TEST_TMPDIR/calls"
+  LC_ALL=C sort -u "$BATS_TEST_TMPDIR/calls" >"$BATS_TEST_TMPDIR/called"
   [ -s "$BATS_TEST_TMPDIR/called" ]
   # What this machine's libc does not have, nobody can call.
   nm -D --defined-only "$(ldconfig -p | awk '/libc\.so\.6 .*x86-64/ { print $NF; exit }')" | sed 's/.* //; s/@.*//' | LC_ALL=C sort -u >"$BATS_TEST_TMPDIR/libc"
