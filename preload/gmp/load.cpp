@@ -85,6 +85,7 @@ private:
 
   // The process that was started may end while the server goes on: a daemon that forked away from it.
   bool server_gone() {
+    follow();
     if (!supervisor_.ended(server_)) return false;
     auto* ended = supervisor_.ended(server_);
     return ended->status != Status{} || our_tree(client_).empty();
@@ -111,21 +112,21 @@ private:
     }
     if (port_) {
       auto at = std::find_if(found.begin(), found.end(), [&](auto& one) { return one.port == port_; });
-      if (at != found.end()) return adopt(at->process), true;
+      if (at != found.end()) return owner_ = at->process, true;
       return !readable && anybody_listens_on(port_);
     }
     if (found.empty()) return !options_.wait_for.empty();
     if (found.front().port) port_ = found.front().port;
     for (auto& one : found)
       if (socket_.empty() && !one.port) socket_ = one.path;
-    adopt(found.front().process);
+    owner_ = found.front().process;
     return true;
   }
 
-  // From here on the daemon's end is the server's end.
-  void adopt(pid_t owner) {
-    auto* ended = supervisor_.ended(server_);
-    if (ended && ended->status == Status{}) server_ = owner;
+  // Once its starter has ended, which may come after it listens, the daemon's end is the server's end.
+  void follow() {
+    auto* ended = owner_ ? supervisor_.ended(server_) : nullptr;
+    if (ended && ended->status == Status{}) server_ = owner_;
   }
 
   bool wait_until_it_listens(const FileMark& before) {
@@ -195,6 +196,7 @@ private:
 
   // SIGTERM to the server's group and to what has left the group, SIGKILL to what is left after the grace.
   void stop() {
+    follow();
     if (!supervisor_.ended(server_) && !run_.timed_out) {
       kill(-root_, SIGTERM);
       for (pid_t process : our_tree(client_))
@@ -208,6 +210,7 @@ private:
       for (pid_t process : our_tree(client_)) kill(process, SIGKILL);
       for (double patience = now() + 10; now() < patience && !supervisor_.ended(server_);) supervisor_.step(20);
     }
+    follow();
     if (auto* ended = supervisor_.ended(server_)) run_.status = ended->status;
   }
 
@@ -218,7 +221,7 @@ private:
   Descriptor input_;
   TreeSampler* sampler_ = nullptr;
   Run run_;
-  pid_t root_ = 0, server_ = 0, client_ = 0;
+  pid_t root_ = 0, server_ = 0, client_ = 0, owner_ = 0; // owner_: of the socket that was seen
   int port_ = 0;
   std::string socket_;
   double start_ = 0;

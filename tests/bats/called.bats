@@ -23,7 +23,7 @@ call_all() {
   call_all >"$BATS_TEST_TMPDIR/calls"
   # What not every libc has is called through a weak symbol's pointer, which ld.so fills in beforehand.
   for program in "$programs"/*; do
-    if [ -f "$program" ] && [ -x "$program" ]; then nm -D "$program" 2>/dev/null | sed -n 's/^ *w \([a-z_0-9]*\)$/\1/p'; fi
+    if [ -f "$program" ] && [ -x "$program" ]; then nm -D "$program" 2>/dev/null | sed -n 's/^ *w \([a-z_0-9]*\)\(@.*\)\?$/\1/p'; fi
   done >>"$BATS_TEST_TMPDIR/calls"
   LC_ALL=C sort -u "$BATS_TEST_TMPDIR/calls" >"$BATS_TEST_TMPDIR/called"
   [ -s "$BATS_TEST_TMPDIR/called" ]
