@@ -72,9 +72,10 @@ static void taken_away(long (*call)(struct caller*), int first_kind, int last_ki
         memset(buffer, 0, 2);
         EQ(write(fd[1], "ab", size < 2 ? 1 : 2), size < 2 ? 1 : 2);
         if (kind == 3 && size > 1) write_byte(fd[1]); // a second datagram
-        was_blocked = true;
-        EQ(outcome(&c), size > 1 ? 2 : 1);
-        EQ(buffer[0], 'a');
+        const long r = outcome(&c); // it may be late all the same, and only now see that there is no such descriptor
+        was_blocked = r != -EBADF;
+        if (was_blocked) EQ(r, size > 1 ? 2 : 1);
+        if (was_blocked) EQ(buffer[0], 'a');
       } else
         EQ(outcome(&c), -EBADF);
       SYS(close(keep));
