@@ -36,6 +36,7 @@ void fault_watch(int sig, siginfo_t* info, void* context) {
   const bool raised = info->si_code > 0;
   if (fault_mended(sig, info, context)) return;
   if (raised && g) say_used_up(g, uintptr_t(info->si_addr), arch::interrupted(context).sp);
+  chaos_crashed(sig);
   to_default(sig);
   // Sent, it comes again when this handler returns; raised, the instruction does.
   if (!raised) sys(SYS_rt_tgsigqueueinfo, sys(SYS_getpid), sys(SYS_gettid), sig, info);

@@ -10,10 +10,10 @@ namespace gmp {
 
 namespace {
 
-constexpr int kFatal[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+constexpr int kFatal[] = {SIGFPE, SIGILL, SIGTRAP, SIGABRT}; // hooks/fault_watch.cpp has SIGSEGV and SIGBUS
 
 void on_crash(int sig, void* info, void*) {
-  say("chaos=%lu: the process ends by signal %d", (unsigned long)g_config.chaos, sig);
+  chaos_crashed(sig);
   arch::KernelAction dfl{};
   sys(SYS_rt_sigaction, sig, &dfl, 0, 8);
   // A fault comes again when the instruction does; what was sent has to be sent again.
@@ -21,6 +21,10 @@ void on_crash(int sig, void* info, void*) {
 }
 
 } // namespace
+
+void chaos_crashed(int sig) {
+  if (g_config.chaos) say("chaos=%lu: the process ends by signal %d", (unsigned long)g_config.chaos, sig);
+}
 
 bool is_crash_handler(const void* handler) { return handler == reinterpret_cast<const void*>(&on_crash); }
 

@@ -308,6 +308,7 @@ void set_maxprocs(int n);
 
 // In chaos mode: the runtime's own handler, which says the seed. To the program the action is SIG_DFL.
 bool is_crash_handler(const void* handler);
+void chaos_crashed(int sig); // says so, in chaos mode
 
 // ---------------------------------------------------------------- a kernel thread of one's own
 // Go's LockOSThread, counted: from here on the calling G runs only on the kernel thread it is on, and that runs only this G.
