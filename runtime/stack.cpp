@@ -75,13 +75,17 @@ bool stack_made_executable(G* g, uintptr_t pc) {
   G* owner = sched.allg;
   while (owner && !inside(owner)) owner = owner->all_next;
   if (!owner || owner->user_stack) return false;
+  auto allow = [](const G* x) {
+    if (x->map && !x->user_stack) sys(SYS_mprotect, x->stack_lo, align_up(uintptr_t(x->stack_top), kPage) - uintptr_t(x->stack_lo), g_prot);
+  };
   if (!g_late_exec.load(std::memory_order_relaxed)) {
     if (g_prot & PROT_EXEC) return false;
     stack_learn();
     if (!(g_prot & PROT_EXEC)) return false;
     g_late_exec.store(true, std::memory_order_relaxed);
-    for (G* x = sched.allg; x; x = x->all_next)
-      if (x->map && !x->user_stack) sys(SYS_mprotect, x->stack_lo, align_up(uintptr_t(x->stack_top), kPage) - uintptr_t(x->stack_lo), g_prot);
+    for (G* x = sched.allg; x; x = x->all_next) allow(x);
+  } else {
+    allow(owner); // mapped before, listed after
   }
   g->exec_retried = true;
   return true;
