@@ -17,31 +17,24 @@
 #include "hooks/hook.hpp"
 #include "hooks/start.hpp"
 
-#define GMP_ANNOUNCED_AS(result, name, parameters, arguments, ...)                                                     \
+#define GMP_WHOLE(parks, result, name, parameters, arguments, ...)                                                     \
   GMP_HOOK result name parameters __VA_ARGS__ {                                                                        \
     auto* real = REAL(name);                                                                                           \
-    if (GMP_LIKELY(!::gmp::getg())) return real arguments;                                                             \
+    if (GMP_LIKELY(!::gmp::getg()) || (parks)) return real arguments;                                                  \
     ::gmp::SyscallScope announced;                                                                                     \
     return real arguments;                                                                                             \
   }
-#define GMP_PARKS_INSIDE_AS(result, name, parameters, arguments, ...)                                                  \
-  GMP_HOOK result name parameters __VA_ARGS__ {                                                                        \
-    auto* real = REAL(name);                                                                                           \
-    if (GMP_LIKELY(!::gmp::getg()) || GMP_LIKELY(::gmp::g_detoured)) return real arguments;                            \
-    ::gmp::SyscallScope announced;                                                                                     \
-    return real arguments;                                                                                             \
-  }
-#define GMP_PARKS_INSIDE(result, name, parameters, arguments, ...)                                                     \
-  GMP_REAL(name);                                                                                                      \
-  GMP_PARKS_INSIDE_AS(result, name, parameters, arguments, __VA_ARGS__)
-#define GMP_PARKS_INSIDE_V(version, result, name, parameters, arguments, ...)                                          \
-  GMP_REAL_V(name, version);                                                                                           \
-  GMP_PARKS_INSIDE_AS(result, name, parameters, arguments, __VA_ARGS__)
 
-#define GMP_ANNOUNCED(result, name, parameters, arguments, ...)                                                        \
+#define GMP_ANNOUNCED(result, name, ...)                                                                               \
   GMP_REAL(name);                                                                                                      \
-  GMP_ANNOUNCED_AS(result, name, parameters, arguments, __VA_ARGS__)
+  GMP_WHOLE(false, result, name, __VA_ARGS__)
 // One that libc has only for old programs (name@VERSION): dlsym does not find it.
-#define GMP_ANNOUNCED_V(version, result, name, parameters, arguments, ...)                                             \
+#define GMP_ANNOUNCED_V(version, result, name, ...)                                                                    \
   GMP_REAL_V(name, version);                                                                                           \
-  GMP_ANNOUNCED_AS(result, name, parameters, arguments, __VA_ARGS__)
+  GMP_WHOLE(false, result, name, __VA_ARGS__)
+#define GMP_PARKS_INSIDE(result, name, ...)                                                                            \
+  GMP_REAL(name);                                                                                                      \
+  GMP_WHOLE(GMP_LIKELY(::gmp::g_detoured), result, name, __VA_ARGS__)
+#define GMP_PARKS_INSIDE_V(version, result, name, ...)                                                                 \
+  GMP_REAL_V(name, version);                                                                                           \
+  GMP_WHOLE(GMP_LIKELY(::gmp::g_detoured), result, name, __VA_ARGS__)
