@@ -32,10 +32,14 @@ void lowlock_wait(int* word) {
   }
 }
 
-// A child between libc's fork and process_in_child(): a copy of the lot, with whatever locks were held in it, and nobody waits.
+// Between libc's fork and what is run after it (process.cpp). The child has a copy of the lot, with whatever locks were held in it, and nobody
+// waits. In the parent the wake may take the G to another kernel thread: it is the one of now that has made the child.
 static bool in_fresh_child() {
   const int pid = self()->forking;
-  return GMP_UNLIKELY(pid != 0) && sys(SYS_getpid) != pid;
+  if (GMP_LIKELY(pid == 0)) return false;
+  if (sys(SYS_getpid) != pid) return true;
+  has_child();
+  return false;
 }
 
 void lowlock_wake(int* word) {
