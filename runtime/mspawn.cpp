@@ -183,10 +183,12 @@ void m_main(M* m) {
   free_m_record(m);
 }
 
-// One, and more when many wait for one.
+// One, and more when many wait for one; at most half as many as there are, for the calls of a burst may be short ones that a few can do in turn. (Those
+// that still wait a millisecond later ask again.)
 static M* spares() {
   M* q = nullptr;
-  for (int n = sched.room_waiters.load(); n >= 0; n -= 4) {
+  int most = (sched.nm.load() + 1) / 2;
+  for (int n = sched.room_waiters.load(); n >= 0 && most > 0; n -= 4, most--) {
     M* m = new_m_record();
     if (!m) break;
     m->schedlink = q;
