@@ -27,8 +27,12 @@ static void to_default(int sig) {
 
 bool fault_mended(int sig, const siginfo_t* info, const void* context) {
   G* g = getg();
-  return sig == SIGSEGV && info->si_code == SEGV_ACCERR && g && uintptr_t(info->si_addr) == arch::interrupted(context).pc &&
-         stack_made_executable(g, uintptr_t(info->si_addr));
+  if (sig != SIGSEGV || info->si_code != SEGV_ACCERR || !g || uintptr_t(info->si_addr) != arch::interrupted(context).pc) return false;
+  uint64_t all = ~0ull, old = 0;
+  sys(SYS_rt_sigprocmask, SIG_SETMASK, &all, &old, 8);
+  if (stack_made_executable(g, uintptr_t(info->si_addr))) return true; // sigreturn opens them again
+  sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
+  return false;
 }
 
 void fault_watch(int sig, siginfo_t* info, void* context) {

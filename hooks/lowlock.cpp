@@ -34,7 +34,7 @@ void lowlock_wait(int* word) {
 
 // Between libc's fork and what is run after it (process.cpp). The child has a copy of the lot, with whatever locks were held in it, and nobody
 // waits. In the parent the wake may take the G to another kernel thread: it is the one of now that has made the child.
-static bool in_fresh_child() {
+static bool marks_fork_or_is_child() {
   const int pid = self()->forking;
   if (GMP_LIKELY(pid == 0)) return false;
   if (sys(SYS_getpid) != pid) return true;
@@ -43,7 +43,7 @@ static bool in_fresh_child() {
 }
 
 void lowlock_wake(int* word) {
-  if (in_fresh_child()) return;
+  if (marks_fork_or_is_child()) return;
   wake(key_of(word), 1);
   if (g_kernel_waiters.load(std::memory_order_seq_cst) > 0)
     sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
@@ -57,7 +57,7 @@ void lowlock_wait_for(int* word, int shared) {
 // Those who wait with a time limit do so in libc's own code and are not counted.
 void lowlock_wake_for(int* word, int shared) {
   if (shared) sys(SYS_futex, word, FUTEX_WAKE, 1);
-  else if (!in_fresh_child() && (wake(key_of(word), 1) == 0 || g_kernel_waiters.load(std::memory_order_seq_cst) > 0))
+  else if (!marks_fork_or_is_child() && (wake(key_of(word), 1) == 0 || g_kernel_waiters.load(std::memory_order_seq_cst) > 0))
     sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 

@@ -58,7 +58,7 @@ int set_action(int sig, const struct sigaction* act, struct sigaction* old);
 void fault_watch(int sig, siginfo_t* info, void* context);
 bool fault_is_watched(int sig);
 bool fault_was_untouched(int sig); // nobody has ever set it
-bool fault_mended(int sig, const siginfo_t* info, const void* context); // the instruction can be tried again
+bool fault_mended(int sig, const siginfo_t* info, const void* context); // by the handler's return: the instruction is tried again
 void fault_watch_begins();
 void say_used_up(G* g, uintptr_t at, uintptr_t sp); // if the fault is one of the stack
 // The kernel's view: SIG_DFL, SIG_IGN or our trampoline.

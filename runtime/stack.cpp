@@ -67,9 +67,16 @@ void stack_learn() {
   dl_iterate_phdr(look, nullptr);
 }
 
+// In a signal handler, perhaps on the M's own stack, which the G must not leave: no verb, for a verb may run handlers, or park a G that has lost its P.
+// The caller has blocked all signals; in_rt has whoever waits for a lock of ld.so's wait in the kernel.
 bool stack_made_executable(G* g, uintptr_t pc) {
   if (g->exec_retried) return false;
-  RtScope rt;
+  struct Inside {
+    G* g;
+    const uint8_t was;
+    explicit Inside(G* x) : g(x), was(x->in_rt.load(std::memory_order_relaxed)) { g->in_rt.store(1, std::memory_order_relaxed); }
+    ~Inside() { g->in_rt.store(was, std::memory_order_relaxed); }
+  } inside_rt(g);
   Locked l(sched.allg_lock);
   auto inside = [pc](const G* x) { return x->map && pc >= uintptr_t(x->stack_lo) && pc < uintptr_t(x->stack_top); };
   G* owner = sched.allg;
