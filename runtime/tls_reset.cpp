@@ -43,10 +43,12 @@ bool learn_modules() {
 
 template <class T> T at(const char* base, size_t offset) { return *reinterpret_cast<const T*>(base + offset); }
 
-// Below the thread pointer, where every thread has this module's block; 0: nowhere, each thread's is made when it is first used.
+// ld.so's word on where every thread has this module's block, as bytes below the thread pointer: kDynamic says for good that each thread's is made
+// when it is first used, kOpen that it is not decided yet (or not to be known).
+constexpr size_t kOpen = 0, kDynamic = size_t(-1);
 size_t static_offset(size_t module) {
   const Modules& m = g_modules;
-  if (!m.list) return 0;
+  if (!m.list) return kOpen;
   for (const char* l = m.list; l; l = at<const char*>(l, m.next)) {
     const size_t len = at<size_t>(l, m.len);
     if (module >= len) {
@@ -54,35 +56,95 @@ size_t static_offset(size_t module) {
       continue;
     }
     const char* map = at<const char*>(l + m.slots + module * m.slot_size, m.map);
-    const size_t offset = map ? at<size_t>(map, m.offset) : 0;
-    return offset + 1 > 1 ? offset : 0; // -1: dynamic, by force
+    return map ? at<size_t>(map, m.offset) : kOpen;
   }
-  return 0;
+  return kOpen;
 }
 
+struct Image {
+  size_t below; // of the thread pointer
+  const char* from;
+  size_t filled, size;
+  void put(uintptr_t tp) const {
+    char* d = reinterpret_cast<char*>(tp - below);
+    memcpy(d, from, filled);
+    memset(d + filled, 0, size - filled);
+  }
+};
+
+// What the last walk found, good for as long as ld.so's list of modules is what it was then (it counts the additions and removals). Read and
+// written inside dl_iterate_phdr alone, that is, under ld.so's lock, which also keeps the images mapped. A list in which the place of some
+// module is open is walked each time: nothing is counted when it is decided.
+struct Plan {
+  static constexpr size_t kMost = 16;
+  bool good; // complete, and nothing in it open
+  unsigned long long adds, subs;
+  size_t n;
+  Image images[kMost];
+};
+constinit Plan g_plan{};
+
 // Modules whose TLS is kept over the reuse of a shell: libc's (malloc cache, arena, ctype tables) and our own (hooks reset it).
-int reset_module(dl_phdr_info* info, size_t, void*) {
-  if (!info->dlpi_tls_modid) return 0;
+void reset_module(const dl_phdr_info* info, Plan* plan) {
+  if (!info->dlpi_tls_modid) return;
   const ElfW(Phdr)* tls = nullptr;
   for (int i = 0; i < info->dlpi_phnum; i++)
     if (info->dlpi_phdr[i].p_type == PT_TLS) tls = &info->dlpi_phdr[i];
-  if (!tls) return 0;
+  if (!tls) return;
   const uintptr_t tp = arch::thread_pointer();
+  const size_t below = static_offset(info->dlpi_tls_modid);
+  if (below == kOpen) plan->good = false;
   char* d = static_cast<char*>(info->dlpi_tls_data);
   if (!d) {
-    const size_t below = static_offset(info->dlpi_tls_modid);
-    if (!below) return 0;
+    if (below == kOpen || below == kDynamic) return;
     d = reinterpret_cast<char*>(tp - below);
   }
   char* e = d + tls->p_memsz;
   auto holds = [&](const void* p) { return p >= d && p < e; };
-  if (holds(&errno) || holds(&t_g)) return 0;
+  if (holds(&errno) || holds(&t_g)) return;
   // While another thread is in dlopen, dlpi_tls_data of the new module can be anything: ld.so lists it before it counts it, and reads this
   // thread's table beyond its end. Blocks in the static area are where the layout puts them; the others are given back below.
-  if (uintptr_t(d) < tp - static_tls_below() || uintptr_t(e) > tp) return 0;
-  memcpy(d, reinterpret_cast<void*>(info->dlpi_addr + tls->p_vaddr), tls->p_filesz);
-  memset(d + tls->p_filesz, 0, tls->p_memsz - tls->p_filesz);
+  if (uintptr_t(d) < tp - static_tls_below() || uintptr_t(e) > tp) return;
+  const Image image{tp - uintptr_t(d), reinterpret_cast<const char*>(info->dlpi_addr + tls->p_vaddr), tls->p_filesz, tls->p_memsz};
+  image.put(tp);
+  if (image.below != below || plan->n == Plan::kMost) plan->good = false;
+  else plan->images[plan->n++] = image;
+}
+
+struct Walk {
+  enum { First, Further, Publish } at = First;
+  Plan found;
+};
+int reset_modules(dl_phdr_info* info, size_t, void* walk) {
+  Walk& w = *static_cast<Walk*>(walk);
+  if (w.at != Walk::Further) {
+    const bool current = g_plan.good && g_plan.adds == info->dlpi_adds && g_plan.subs == info->dlpi_subs;
+    if (w.at == Walk::Publish) {
+      if (current || w.found.adds != info->dlpi_adds || w.found.subs != info->dlpi_subs) return 1;
+      g_plan.good = false; // a fork may copy the process at any point: good is what stands last
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      g_plan.adds = w.found.adds, g_plan.subs = w.found.subs, g_plan.n = w.found.n;
+      memcpy(g_plan.images, w.found.images, sizeof g_plan.images);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      g_plan.good = true;
+      return 1;
+    }
+    if (current) {
+      const uintptr_t tp = arch::thread_pointer();
+      for (size_t i = 0; i < g_plan.n; i++) g_plan.images[i].put(tp);
+      return 1;
+    }
+    w.at = Walk::Further;
+    w.found.good = true, w.found.adds = info->dlpi_adds, w.found.subs = info->dlpi_subs, w.found.n = 0;
+  }
+  reset_module(info, &w.found);
   return 0;
+}
+void reset_static_blocks() {
+  Walk w;
+  if (dl_iterate_phdr(reset_modules, &w) || !w.found.good) return;
+  w.at = Walk::Publish;
+  dl_iterate_phdr(reset_modules, &w);
 }
 
 // ld.so's table of this thread's TLS blocks, by module (the ABI's dtv): [-1] holds its length, [0] its generation.
@@ -108,7 +170,7 @@ void tls_reset_start() { learn_modules(); }
 
 void tls_reset_for_reuse() {
   free_dynamic_blocks();
-  dl_iterate_phdr(reset_module, nullptr);
+  reset_static_blocks();
   if (uselocale(nullptr) != LC_GLOBAL_LOCALE) uselocale(LC_GLOBAL_LOCALE);
   errno = 0;
 }
