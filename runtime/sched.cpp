@@ -368,8 +368,8 @@ void switch_out(G* g, bool (*after)(M*, G*)) {
   M* m = g->m;
   P* p = m->p;
   uint32_t tick = p->schedtick;
-  bool detour = (tick % 61 == 0 && sched.runqsize.load(std::memory_order_relaxed) > 0) || ((tick & 31) == 0 && netpoll_any()) ||
-                ((tick & 7) == 0 && timers_first(p) != 0) || m->lockedg;
+  bool detour = (tick % 61 == 0 && sched.runqsize.load(std::memory_order_relaxed) > 0) ||
+                ((tick & 7) == 0 && (timers_first(p) != 0 || ((tick & 31) == 0 && netpoll_any()))) || m->lockedg;
   G* next = GMP_LIKELY(!detour) ? runq::get(p) : nullptr;
   if (!next) {
     mcall(g, after);
