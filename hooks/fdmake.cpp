@@ -10,6 +10,7 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 #include "hooks/ioloop.hpp"
+#include "hooks/signal.hpp"
 
 using namespace gmp;
 
@@ -79,6 +80,7 @@ GMP_HOOK int timerfd_create(int clock, int flags) noexcept {
 GMP_HOOK int signalfd(int fd, const sigset_t* set, int flags) noexcept {
   if (native()) return REAL(signalfd)(fd, set, flags);
   const long r = sys(SYS_signalfd4, fd, set, 8, flags);
+  if (r >= 0) signalfd_made(bits(set));
   return fd == -1 ? made(r, Kind::Anon, flags) : int(ret(r));
 }
 GMP_HOOK int inotify_init1(int flags) noexcept {

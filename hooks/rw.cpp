@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <unistd.h>
+#include "hooks/signal.hpp"
 #include "hooks/socket.hpp"
 
 #ifndef RWF_NOWAIT
@@ -17,6 +18,12 @@ namespace {
 template <class... A> long file_point(long n, int fd, A... a) { return point_sys_if([&] { return !fd_on_disk(fd); }, n, fd, a...); }
 
 long nowait_readv(int fd, const iovec* v, int n) { return sys(SYS_preadv2, fd, v, n, -1l, 0, RWF_NOWAIT); }
+// Of an eventfd, a timerfd, a signalfd.
+long nowait_read_anon(int fd, const iovec* v, int n) {
+  if (signalfd_may_be_own())
+    if (long r = signalfd_read_own(fd, v, n)) return r;
+  return nowait_readv(fd, v, n);
+}
 long nowait_writev(int fd, const iovec* v, int n) { return sys(SYS_pwritev2, fd, v, n, -1l, 0, RWF_NOWAIT); }
 
 size_t iov_total(const iovec* v, int n) {
@@ -55,7 +62,7 @@ long g_read(int fd, void* buf, size_t n) {
       fd_reclassify(fd, Kind::Unknown); // closed and made anew where we did not see it
     } else if (k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
       iovec v{buf, n};
-      r = recv_loop(fd, true, want, [&](int fd) { return nowait_readv(fd, &v, 1); }, full);
+      r = recv_loop(fd, true, want, [&](int fd) { return k == Kind::Anon ? nowait_read_anon(fd, &v, 1) : nowait_readv(fd, &v, 1); }, full);
       if (r != -EOPNOTSUPP) return r;
       fd_reclassify(fd, Kind::PollFirst);
     } else if (k == Kind::PollFirst) {
@@ -77,7 +84,7 @@ long g_readv(int fd, const iovec* iov, int cnt) {
     if (is_socket(k) || k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
       if (is_socket(k) && has_mark(fd)) return full(fd);
       // As readv does, it answers 0 to an empty vector without waiting, which recvmsg does not.
-      r = recv_loop(fd, true, want, [&](int fd) { return nowait_readv(fd, iov, cnt); }, full);
+      r = recv_loop(fd, true, want, [&](int fd) { return k == Kind::Anon ? nowait_read_anon(fd, iov, cnt) : nowait_readv(fd, iov, cnt); }, full);
       if (r != -EOPNOTSUPP) return r;
       if (is_socket(k)) { // before Linux 6.5
         if (unsigned(cnt) > 1024 || iov_total(iov, cnt) == 0) return full(fd);

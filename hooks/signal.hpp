@@ -11,6 +11,7 @@
 //   signal_send.cpp    raise, kill, pthread_kill ...
 //   signal_wait.cpp    sigwait, sigsuspend, pause ...
 //   signal_timer.cpp   timers that signal one thread
+//   signal_fd.cpp      signalfd and what is sent to one thread
 //
 // Where a signal is pending. One for a thread, from within the process: in user space, in that thread's set. One for the process: with the
 // kernel, as long as every thread blocks it, so that signalfd, sigtimedwait and sigpending see it there; once some kernel thread
@@ -18,6 +19,7 @@
 // block it by then it goes back to the kernel.
 #pragma once
 #include <csignal>
+#include <sys/uio.h>
 #include <ucontext.h>
 #include "hooks/thread.hpp"
 
@@ -133,6 +135,16 @@ template <class Look, class Wait> long masked_wait(uint64_t mask, Look look, Wai
 // ---- signal_send.cpp
 siginfo_t sent_info(int sig, int code, sigval value = {});
 void default_action(int sig); // of the kernel, to the process, whatever the masks
+
+// ---- signal_fd.cpp
+extern std::atomic<uint64_t> g_signalfd_mask; // what any descriptor has ever been made for
+void signalfd_made(uint64_t mask);
+bool kernel_keeps(int sig, const siginfo_t&); // no thread takes it, and now the kernel has it, for the process
+// read() and readv() of such a descriptor before the kernel's: bytes; 0: nothing is pending for the caller alone.
+long signalfd_read_own(int fd, const iovec* v, int n);
+inline bool signalfd_may_be_own() {
+  return GMP_UNLIKELY(self()->sig_pending.load(std::memory_order_relaxed) & g_signalfd_mask.load(std::memory_order_relaxed));
+}
 
 // ---- signal_timer.cpp
 uint64_t timer_has_target(const siginfo_t* info); // goid; 0: it is the process's, or no timer's

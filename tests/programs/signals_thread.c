@@ -1,8 +1,10 @@
 // Signals for one thread: by which ways they come, what they carry, in which order, and what is pending meanwhile.
 #include "net.h"
+#include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
@@ -285,6 +287,76 @@ CASE(all_block_it) {
   OK(pthread_sigmask(SIG_UNBLOCK, &usr1, NULL));
   EQ(seen, 1);
   SYS(close(fd));
+}
+
+// What is sent to one thread that reads a descriptor: waiting in read, poll or epoll_wait, or not there yet.
+static int descriptor;
+static int read_one(void) {
+  struct signalfd_siginfo got;
+  EQ(read(descriptor, &got, sizeof got), sizeof got);
+  EQ(got.ssi_pid, getpid());
+  EQ(got.ssi_uid, getuid());
+  if (got.ssi_code == SI_QUEUE) EQ(got.ssi_int, 44);
+  return (int)got.ssi_signo;
+}
+static void* reads_its_own(void* how) {
+  worker_tid = (pid_t)syscall(SYS_gettid);
+  ready = 1;
+  if ((long)how == 1) {
+    struct pollfd p = {.fd = descriptor, .events = POLLIN};
+    EQ(poll(&p, 1, -1), 1);
+  }
+  if ((long)how == 2) {
+    struct epoll_event e = {.events = EPOLLIN};
+    int set = epoll_create1(0);
+    SYS(epoll_ctl(set, EPOLL_CTL_ADD, descriptor, &e));
+    EQ(epoll_wait(set, &e, 1, -1), 1);
+    SYS(close(set));
+  }
+  EQ(read_one(), SIGUSR1);
+  return NULL;
+}
+static void send_to_reader(long how, bool waits, bool queue) {
+  ready = 0;
+  pthread_t t = start(reads_its_own, (void*)how);
+  while (!ready) sched_yield();
+  if (waits) pause_ms(2);
+  if (queue) OK(pthread_sigqueue(t, SIGUSR1, (union sigval){.sival_int = 44}));
+  else OK(pthread_kill(t, SIGUSR1));
+  finish(t);
+}
+CASE(descriptor_of_a_thread) {
+  sigset_t usr1 = only(SIGUSR1);
+  OK(pthread_sigmask(SIG_BLOCK, &usr1, NULL));
+  finish(start(does_nothing, NULL));
+  OK(raise(SIGUSR1)); // before there is a descriptor
+  SYS(descriptor = signalfd(-1, &usr1, 0));
+  EQ(read_one(), SIGUSR1);
+  OK(raise(SIGUSR1));
+  struct pollfd p = {.fd = descriptor, .events = POLLIN};
+  EQ(poll(&p, 1, 0), 1);
+  EQ(read_one(), SIGUSR1);
+  EQ(poll(&p, 1, 0), 0);
+  for (long how = 0; how < 3; how++)
+    for (int i = 0; i < 8; i++) send_to_reader(how, i & 1, i & 2);
+  SYS(close(descriptor));
+}
+// The others have a handler for it, which is not called.
+CASE(descriptor_though_others_take_it) {
+  sigset_t usr1 = only(SIGUSR1);
+  install(SIGUSR1, see, 0);
+  sem_t gate;
+  OK(sem_init(&gate, 0, 0));
+  pthread_t other = start(waits_at, &gate);
+  OK(pthread_sigmask(SIG_BLOCK, &usr1, NULL));
+  SYS(descriptor = signalfd(-1, &usr1, 0));
+  OK(raise(SIGUSR1));
+  EQ(read_one(), SIGUSR1);
+  for (int i = 0; i < 8; i++) send_to_reader(0, i & 1, i & 2);
+  OK(sem_post(&gate));
+  finish(other);
+  EQ(seen, 0);
+  SYS(close(descriptor));
 }
 
 // Ignoring a signal forgets what is pending.
