@@ -26,6 +26,13 @@ long nowait_read_anon(int fd, const iovec* v, int n) {
 }
 long nowait_writev(int fd, const iovec* v, int n) { return sys(SYS_pwritev2, fd, v, n, -1l, 0, RWF_NOWAIT); }
 
+// chaos_short() for descriptors that block and whose writes may end anywhere.
+size_t piece(int fd, Kind k, size_t n) {
+  if (GMP_LIKELY(g_config.chaos == 0) || (k != Kind::Tcp && k != Kind::Stream && k != Kind::Pipe && k != Kind::PipeOwn)) return n;
+  FdRec* r = fd_rec(fd);
+  return !r || (fd_cfg(fd, r) & FdRec::kNonBlock) ? n : chaos_short(n);
+}
+
 size_t iov_total(const iovec* v, int n) {
   size_t t = 0;
   for (int i = 0; i < n; i++) t += v[i].iov_len;
@@ -118,14 +125,14 @@ long g_write(int fd, const void* buf, size_t n) {
     if (GMP_LIKELY(is_socket(k))) {
       const int flags = MSG_DONTWAIT | (k == Kind::SeqPacket ? MSG_EOR : 0); // as sock_write_iter
       r = send_loop(fd, true, total, [&](int fd, size_t done) {
-        return sys(SYS_sendto, fd, p + done, rest(done), flags | (done ? MSG_NOSIGNAL : 0), 0, 0);
+        return sys(SYS_sendto, fd, p + done, piece(fd, k, rest(done)), flags | (done ? MSG_NOSIGNAL : 0), 0, 0);
       }, full);
       if (r != -ENOTSOCK) return r;
       fd_reclassify(fd, Kind::Unknown);
     } else if (k == Kind::Pipe || k == Kind::PipeOwn) {
       // What is at most PIPE_BUF fits one page of the pipe: the kernel takes all of it or says EAGAIN.
       r = send_loop(fd, false, total, [&](int fd, size_t done) {
-        iovec v{const_cast<char*>(p) + done, rest(done)};
+        iovec v{const_cast<char*>(p) + done, piece(fd, k, rest(done))};
         return nowait_writev(fd, &v, 1);
       }, full);
       if (r != -EOPNOTSUPP) return r;
@@ -171,8 +178,9 @@ long g_writev(int fd, const iovec* iov, int cnt) {
     const bool sock = is_socket(k);
     if (!sock && k != Kind::Pipe && k != Kind::PipeOwn) return full(fd, 0);
     auto attempt = [&](int fd, size_t done) -> long {
-      if (!done && !no_nowait) return nowait_writev(fd, iov, cnt);
+      if (!done && !no_nowait && piece(fd, k, total()) == total()) return nowait_writev(fd, iov, cnt);
       IovAt at(iov, cnt, done);
+      if (at.n > 1 && piece(fd, k, total() - done) != total() - done) at.n = at.n / 2;
       if (!sock) return nowait_writev(fd, at.v, at.n);
       msghdr m{};
       m.msg_iov = const_cast<iovec*>(at.v);

@@ -1,6 +1,6 @@
 // Chaos mode (GMP_DEBUG=chaos=SEED): every decision that the scheduler is free in goes the unlikely way now and then. The decisions stand where they
 // are made (chaos() in sched.hpp): what runs next, who is woken, whether a lock is handed over, when a P is handed off, who is
-// preempted and where. Each M draws from a generator of its own, seeded by SEED and its number, so a seed repeats itself as far as the kernel's timing does.
+// preempted and where; and large writes go in parts (chaos_short). Each M draws from a generator of its own, seeded by SEED and its number, so a seed repeats itself as far as the kernel's timing does.
 // A process that ends by a fault or abort says which seed it had.
 #include <csignal>
 #include <sys/syscall.h>
@@ -24,6 +24,11 @@ void on_crash(int sig, void* info, void*) {
 
 void chaos_crashed(int sig) {
   if (g_config.chaos) say("chaos=%lu: the process ends by signal %d", (unsigned long)g_config.chaos, sig);
+}
+
+size_t chaos_part(size_t n) {
+  RtScope rt;
+  return chaos(2) ? 1 + fastrand() % n : n;
 }
 
 bool is_crash_handler(const void* handler) { return handler == reinterpret_cast<const void*>(&on_crash); }

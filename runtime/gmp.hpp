@@ -309,6 +309,10 @@ void set_maxprocs(int n);
 // In chaos mode: the runtime's own handler, which says the seed. To the program the action is SIG_DFL.
 bool is_crash_handler(const void* handler);
 void chaos_crashed(int sig); // says so, in chaos mode
+size_t chaos_part(size_t n);
+// How much of a blocking write of n bytes to a stream to try at once: in chaos mode sometimes only a part of what is more than 64 KB, as if the
+// kernel had had no room for the rest. (Smaller ones: threads that share a stream count on each other's being whole.)
+inline size_t chaos_short(size_t n) { return GMP_LIKELY(g_config.chaos == 0) || n <= 65536 ? n : chaos_part(n); }
 
 // ---------------------------------------------------------------- a kernel thread of one's own
 // Go's LockOSThread, counted: from here on the calling G runs only on the kernel thread it is on, and that runs only this G.
