@@ -55,10 +55,19 @@ GMP_REAL(epoll_wait);
 GMP_REAL(epoll_pwait);
 GMP_REAL(epoll_pwait2);
 
+static long look(int fd, epoll_event* ev, int max) {
+  auto wait = [&] { return sys(SYS_epoll_wait, fd, ev, max, 0); };
+  if (GMP_LIKELY(!signalfd_may_be_own())) return wait();
+  return poll_unseen(fd, [&] {
+    LentSignals lent;
+    return wait();
+  });
+}
+
 static int wait_ms(int epfd, epoll_event* ev, int max, int timeout) {
   test_cancel();
   int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
-  long r = g_epoll(epfd, deadline, [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); },
+  long r = g_epoll(epfd, deadline, [&](int fd) { return look(fd, ev, max); },
                    [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
   if (r == -EINTR) test_cancel();
   return int(ret(r));
@@ -75,9 +84,9 @@ GMP_HOOK int epoll_pwait(int epfd, epoll_event* ev, int max, int timeout, const 
   if (io_g() && !mask) return wait_ms(epfd, ev, max, timeout);
   if (!io_g()) return int(cp_sys(SYS_epoll_pwait, epfd, ev, max, timeout, mask, 8));
   const int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
-  auto look = [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); };
-  return int(ret(masked_wait(bits(mask), [&] { return look(epfd); }, [&] {
-    return g_epoll(epfd, deadline, look, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
+  auto look_at = [&](int fd) { return look(fd, ev, max); };
+  return int(ret(masked_wait(bits(mask), [&] { return look_at(epfd); }, [&] {
+    return g_epoll(epfd, deadline, look_at, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
   })));
 }
 
@@ -86,11 +95,11 @@ GMP_HOOK int epoll_pwait2(int epfd, epoll_event* ev, int max, const timespec* ti
   int64_t deadline = 0;
   if (!io_g() || !deadline_ts(timeout, &deadline)) return int(cp_sys(SYS_epoll_pwait2, epfd, ev, max, timeout, mask, 8));
   if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
-  auto look = [&](int fd) { return sys(SYS_epoll_wait, fd, ev, max, 0); };
+  auto look_at = [&](int fd) { return look(fd, ev, max); };
   auto wait = [&] {
-    return g_epoll(epfd, deadline, look, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
+    return g_epoll(epfd, deadline, look_at, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
   };
-  if (mask) return int(ret(masked_wait(bits(mask), [&] { return look(epfd); }, wait)));
+  if (mask) return int(ret(masked_wait(bits(mask), [&] { return look_at(epfd); }, wait)));
   test_cancel();
   long r = wait();
   if (r == -EINTR) test_cancel();

@@ -71,10 +71,14 @@ static bool worth_reading(const pollfd* fds, nfds_t n) {
   return fds == self()->polled || (at > here && at - here < 8192);
 }
 
+static long look(pollfd* fds, nfds_t n) {
+  return with_own_signals([&] { return sys(SYS_poll, fds, n, 0); });
+}
+
 static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
   PollItem items[kPollMax];
   const bool safe = worth_reading(fds, n);
-  const long r = poll_loop(items, deadline, [&]() -> long { return sys(SYS_poll, fds, n, 0); }, [&]() -> long {
+  const long r = poll_loop(items, deadline, [&]() -> long { return look(fds, n); }, [&]() -> long {
     if (n > kPollMax) return -1;
     long k = 0;
     for (nfds_t i = 0; i < n; i++) {
@@ -147,7 +151,7 @@ GMP_HOOK int ppoll(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_
   int64_t deadline;
   if (!deadline_ts(timeout, &deadline)) return int(ret(-EINVAL));
   if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
-  return int(ret(masked_wait(bits(mask), [&] { return sys(SYS_poll, fds, n, 0); }, [&] { return g_poll(fds, n, deadline); })));
+  return int(ret(masked_wait(bits(mask), [&] { return look(fds, n); }, [&] { return g_poll(fds, n, deadline); })));
 }
 
 GMP_HOOK int __ppoll_chk(pollfd* fds, nfds_t n, const timespec* timeout, const sigset_t* mask, size_t size) {

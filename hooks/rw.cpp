@@ -18,17 +18,13 @@ namespace {
 template <class... A> long file_point(long n, int fd, A... a) { return point_sys_if([&] { return !fd_on_disk(fd); }, n, fd, a...); }
 
 long nowait_readv(int fd, const iovec* v, int n) { return sys(SYS_preadv2, fd, v, n, -1l, 0, RWF_NOWAIT); }
-// Of an eventfd, a timerfd, a signalfd.
-long nowait_read_anon(int fd, const iovec* v, int n) {
-  if (signalfd_may_be_own())
-    if (long r = signalfd_read_own(fd, v, n)) return r;
-  return nowait_readv(fd, v, n);
-}
+// Of what may be a signalfd: before any other attempt.
+template <class Read> long own_signals(int fd, Read read) { return GMP_LIKELY(!signalfd_may_be_own()) ? -EAGAIN : signalfd_read_own(fd, read); }
 long nowait_writev(int fd, const iovec* v, int n) { return sys(SYS_pwritev2, fd, v, n, -1l, 0, RWF_NOWAIT); }
 
 // chaos_short() for descriptors that block and whose writes may end anywhere.
 size_t piece(int fd, Kind k, size_t n) {
-  if (GMP_LIKELY(g_config.chaos == 0) || (k != Kind::Tcp && k != Kind::Stream && k != Kind::Pipe && k != Kind::PipeOwn)) return n;
+  if (GMP_LIKELY(g_config.chaos == 0) || (k != Kind::Tcp && k != Kind::Stream && k != Kind::PipeOwn)) return n;
   FdRec* r = fd_rec(fd);
   return !r || (fd_cfg(fd, r) & FdRec::kNonBlock) ? n : chaos_short(n);
 }
@@ -57,6 +53,7 @@ long read_polled_first(int fd, const iovec* v, int n, FnRef<long(int)> full) {
 
 long g_read(int fd, void* buf, size_t n) {
   auto full = [&](int fd) -> long { return file_point(SYS_read, fd, buf, n); };
+  auto read = [&](int fd) -> long { return sys(SYS_read, fd, buf, n); };
   auto want = [&] { return n <= kMaxRw ? n : 0; };
   if (GMP_UNLIKELY(ssize_t(n) <= 0)) return full(fd); // refused, or means something different to each kind, and waits in none but inotify
   for (;;) {
@@ -69,12 +66,18 @@ long g_read(int fd, void* buf, size_t n) {
       fd_reclassify(fd, Kind::Unknown); // closed and made anew where we did not see it
     } else if (k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
       iovec v{buf, n};
-      r = recv_loop(fd, true, want, [&](int fd) { return k == Kind::Anon ? nowait_read_anon(fd, &v, 1) : nowait_readv(fd, &v, 1); }, full);
+      r = recv_loop(fd, true, want, [&](int fd) {
+        const long own = k == Kind::Anon ? own_signals(fd, read) : -EAGAIN;
+        return own != -EAGAIN ? own : nowait_readv(fd, &v, 1);
+      }, full);
       if (r != -EOPNOTSUPP) return r;
       fd_reclassify(fd, Kind::PollFirst);
     } else if (k == Kind::PollFirst) {
       iovec v{buf, n};
-      return recv_loop(fd, false, want, [&](int fd) { return read_polled_first(fd, &v, 1, full); }, full);
+      return recv_loop(fd, false, want, [&](int fd) {
+        const long own = own_signals(fd, read); // signalfds are of this kind before Linux 6.10
+        return own != -EAGAIN ? own : read_polled_first(fd, &v, 1, full);
+      }, full);
     } else {
       return full(fd);
     }
@@ -83,6 +86,7 @@ long g_read(int fd, void* buf, size_t n) {
 
 long g_readv(int fd, const iovec* iov, int cnt) {
   auto full = [&](int fd) -> long { return file_point(SYS_readv, fd, iov, cnt); };
+  auto read = [&](int fd) -> long { return sys(SYS_readv, fd, iov, cnt); };
   // Read by us only after the kernel has: a bad pointer is its EFAULT.
   auto want = [&] { return iov_total(iov, cnt) < kMaxRw ? iov_total(iov, cnt) : 0; };
   for (;;) {
@@ -91,7 +95,10 @@ long g_readv(int fd, const iovec* iov, int cnt) {
     if (is_socket(k) || k == Kind::Pipe || k == Kind::PipeOwn || k == Kind::Anon) {
       if (is_socket(k) && has_mark(fd)) return full(fd);
       // As readv does, it answers 0 to an empty vector without waiting, which recvmsg does not.
-      r = recv_loop(fd, true, want, [&](int fd) { return k == Kind::Anon ? nowait_read_anon(fd, iov, cnt) : nowait_readv(fd, iov, cnt); }, full);
+      r = recv_loop(fd, true, want, [&](int fd) {
+        const long own = k == Kind::Anon ? own_signals(fd, read) : -EAGAIN;
+        return own != -EAGAIN ? own : nowait_readv(fd, iov, cnt);
+      }, full);
       if (r != -EOPNOTSUPP) return r;
       if (is_socket(k)) { // before Linux 6.5
         if (unsigned(cnt) > 1024 || iov_total(iov, cnt) == 0) return full(fd);
@@ -105,7 +112,10 @@ long g_readv(int fd, const iovec* iov, int cnt) {
         fd_reclassify(fd, Kind::PollFirst);
       }
     } else if (k == Kind::PollFirst) {
-      return recv_loop(fd, false, want, [&](int fd) { return read_polled_first(fd, iov, cnt, full); }, full);
+      return recv_loop(fd, false, want, [&](int fd) {
+        const long own = own_signals(fd, read);
+        return own != -EAGAIN ? own : read_polled_first(fd, iov, cnt, full);
+      }, full);
     } else {
       return full(fd);
     }
@@ -178,9 +188,8 @@ long g_writev(int fd, const iovec* iov, int cnt) {
     const bool sock = is_socket(k);
     if (!sock && k != Kind::Pipe && k != Kind::PipeOwn) return full(fd, 0);
     auto attempt = [&](int fd, size_t done) -> long {
-      if (!done && !no_nowait && piece(fd, k, total()) == total()) return nowait_writev(fd, iov, cnt);
+      if (!done && !no_nowait) return nowait_writev(fd, iov, cnt);
       IovAt at(iov, cnt, done);
-      if (at.n > 1 && piece(fd, k, total() - done) != total() - done) at.n = at.n / 2;
       if (!sock) return nowait_writev(fd, at.v, at.n);
       msghdr m{};
       m.msg_iov = const_cast<iovec*>(at.v);

@@ -13,6 +13,13 @@ struct Sets {
   fd_set r, w, e;
 };
 
+long look(int n, fd_set* r, fd_set* w, fd_set* e) {
+  return with_own_signals([&] {
+    timespec zero{};
+    return sys(SYS_pselect6, n, r, w, e, &zero, nullptr);
+  });
+}
+
 // A descriptor closed while select waited counts as ready for everything; only one that was never open is EBADF.
 long look_again(int n, const fd_set* r, const fd_set* w, const fd_set* e, Sets* out) {
   long bits = 0;
@@ -45,11 +52,10 @@ long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int6
   Sets out;
   bool waits = false;
   auto scan = [&]() -> long {
-    timespec zero{};
     if (r) __builtin_memcpy(&out.r, r, bytes);
     if (w) __builtin_memcpy(&out.w, w, bytes);
     if (e) __builtin_memcpy(&out.e, e, bytes);
-    long res = sys(SYS_pselect6, n, r ? &out.r : nullptr, w ? &out.w : nullptr, e ? &out.e : nullptr, &zero, nullptr);
+    long res = look(n, r ? &out.r : nullptr, w ? &out.w : nullptr, e ? &out.e : nullptr);
     return res == -EBADF && waits ? look_again(n, r, w, e, &out) : res;
   };
   PollItem items[kPollMax];
@@ -144,7 +150,7 @@ GMP_HOOK int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* tim
       const sigset_t* mask;
       size_t size;
     } six{mask, 8};
-    timespec left, *t = nullptr, zero{};
+    timespec left, *t = nullptr;
     if (timeout) left = *timeout, t = &left;
     if (!io_g()) res = sys(SYS_pselect6, n, r, w, e, t, &six);
     else // a look that finds nothing would clear the sets: pending signals go first here
@@ -154,8 +160,7 @@ GMP_HOOK int pselect(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* tim
         if (r) s.r = *r;
         if (w) s.w = *w;
         if (e) s.e = *e;
-        return sys(SYS_pselect6, n, r ? &s.r : nullptr, w ? &s.w : nullptr, e ? &s.e : nullptr, &zero, nullptr) > 0
-                 ? sys(SYS_pselect6, n, r, w, e, &zero, nullptr) : 0;
+        return look(n, r ? &s.r : nullptr, w ? &s.w : nullptr, e ? &s.e : nullptr) > 0 ? look(n, r, w, e) : 0;
       }, [&] { return g_select(n, r, w, e, timeout, deadline); });
   }
   if (res == -EINTR) test_cancel();

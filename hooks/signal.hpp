@@ -19,7 +19,6 @@
 // block it by then it goes back to the kernel.
 #pragma once
 #include <csignal>
-#include <sys/uio.h>
 #include <ucontext.h>
 #include "hooks/thread.hpp"
 
@@ -87,6 +86,8 @@ PendingSet of_thread(G*);
 // 0; -EAGAIN: a real-time signal, and no room for it. A standard signal that is pending already merges with it.
 long add_pending(PendingSet, int sig, const Arrival&);
 bool take_pending(PendingSet, int sig, Arrival*); // the oldest
+// The oldest after *order (0: of all), which becomes its own; it stays. One whose siginfo was lost comes with zeros, once.
+bool peek_pending(PendingSet, int sig, uint64_t* order, Arrival*);
 void drop_pending(PendingSet, uint64_t signals);
 bool any_entries();
 
@@ -139,12 +140,35 @@ void default_action(int sig); // of the kernel, to the process, whatever the mas
 // ---- signal_fd.cpp
 extern std::atomic<uint64_t> g_signalfd_mask; // what any descriptor has ever been made for
 void signalfd_made(uint64_t mask);
-bool kernel_keeps(int sig, const siginfo_t&); // no thread takes it, and now the kernel has it, for the process
-// read() and readv() of such a descriptor before the kernel's: bytes; 0: nothing is pending for the caller alone.
-long signalfd_read_own(int fd, const iovec* v, int n);
 inline bool signalfd_may_be_own() {
   return GMP_UNLIKELY(self()->sig_pending.load(std::memory_order_relaxed) & g_signalfd_mask.load(std::memory_order_relaxed));
 }
+// While it lives the kernel sees what is pending for the calling G alone. Raw calls only meanwhile, and none that waits.
+class LentSignals {
+  static constexpr int kMost = 32;
+  struct Lent {
+    int sig, code;
+    sigval value;
+    bool back;
+  };
+  G* g;
+  uint8_t prev;
+  int n = 0;
+  Lent lent[kMost];
+
+public:
+  LentSignals();
+  ~LentSignals();
+  LentSignals(const LentSignals&) = delete;
+};
+// look(): a raw call that does not wait.
+template <class Look> inline long with_own_signals(Look look) {
+  if (GMP_LIKELY(!signalfd_may_be_own())) return look();
+  LentSignals lent;
+  return look();
+}
+// Before a read that may be one of a signalfd: -EAGAIN when nothing of the thread's own is there to read. read(fd): the raw call.
+long signalfd_read_own(int fd, FnRef<long(int)> read);
 
 // ---- signal_timer.cpp
 uint64_t timer_has_target(const siginfo_t* info); // goid; 0: it is the process's, or no timer's

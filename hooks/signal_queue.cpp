@@ -23,7 +23,7 @@ constexpr uint32_t kEntries = 4096;
 constinit Entry g_entries[kEntries]{};
 constinit std::atomic<uint32_t> g_high{0}; // none is in use from here on
 constinit std::atomic<int> g_used{0};
-constinit std::atomic<uint64_t> g_order{0};
+constinit std::atomic<uint64_t> g_order{1};
 
 Entry* get_entry() {
   for (uint32_t i = 0; i < kEntries; i++) {
@@ -109,6 +109,28 @@ bool take_pending(PendingSet p, int sig, Arrival* a) {
     memset(a, 0, sizeof *a);
     a->info.si_signo = sig;
   }
+  return true;
+}
+
+bool peek_pending(PendingSet p, int sig, uint64_t* order, Arrival* a) {
+  if (!(p.set->load(std::memory_order_seq_cst) & sigbit(sig))) return false;
+  const uint64_t after = *order;
+  const Entry* best = nullptr;
+  for (uint32_t i = 0, high = g_high.load(); i < high; i++) {
+    const Entry* e = &g_entries[i];
+    if (e->state.load(std::memory_order_acquire) == Entry::Full && e->owner == p.owner && e->sig == sig && e->order > after && (!best || e->order < best->order)) best = e;
+  }
+  if (best) {
+    *a = best->what;
+    *order = best->order;
+    // Only its owner takes it, but ignoring the signal forgets it, for any thread.
+    std::atomic_thread_fence(std::memory_order_acquire);
+    return best->state.load(std::memory_order_relaxed) == Entry::Full && best->owner == p.owner && best->sig == sig;
+  }
+  if (after != 0) return false;
+  *order = ~0ull;
+  memset(a, 0, sizeof *a);
+  a->info.si_signo = sig;
   return true;
 }
 

@@ -24,9 +24,7 @@ void default_action(int sig) {
   sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
 }
 
-// readers: kForReaders comes back when it should be the process's, for a signalfd.
-constexpr long kForReaders = 2;
-static long to_g(G* g, int sig, const siginfo_t& info, bool readers) {
+long to_g(G* g, int sig, const siginfo_t& info) {
   if (sig < 0 || sig > kSignals) return -EINVAL;
   if (sig == 0) return 0;
   if (sig == SIGKILL || sig == SIGSTOP) return sys(SYS_kill, sys(SYS_getpid), sig);
@@ -35,24 +33,13 @@ static long to_g(G* g, int sig, const siginfo_t& info, bool readers) {
     if (!ignored(sig)) default_action(sig);
     return 0;
   }
-  const bool fd = GMP_UNLIKELY(blocked && (g_signalfd_mask.load(std::memory_order_seq_cst) & sigbit(sig)));
-  if (fd && readers && !(thread_at(thread_pointer_of(g))->sig_waited_for.load(std::memory_order_relaxed) & sigbit(sig))) return kForReaders;
   if (long r = add_pending(of_thread(g), sig, Arrival{info, false})) return r;
   if (thread_at(thread_pointer_of(g))->life.load(std::memory_order_seq_cst) == Thread::Dead) drop_pending(of_thread(g), ~0ull);
-  else if (blocked && (get_sigmask(g) & sigbit(sig))) fd ? void(interrupt(g)) : interrupt_call(g); // it may be in sigwait, or read a signalfd
+  else if (blocked && (get_sigmask(g) & sigbit(sig))) // it may be in sigwait, or wait for a signalfd
+    (g_signalfd_mask.load(std::memory_order_seq_cst) & sigbit(sig)) ? void(interrupt(g)) : interrupt_call(g);
   else if (g == getg()) run_pending_signals();
   else signal_g(g);
   return 0;
-}
-
-// Without a lock: kernel_keeps() asks all threads. to(readers) is to_g() for the thread, however it is found.
-template <class To> static long for_readers_or(To to, int sig, const siginfo_t& info) {
-  long r = to(true);
-  if (GMP_UNLIKELY(r == kForReaders)) r = kernel_keeps(sig, info) ? 0 : to(false);
-  return r;
-}
-long to_g(G* g, int sig, const siginfo_t& info) {
-  return for_readers_or([&](bool readers) { return to_g(g, sig, info, readers); }, sig, info);
 }
 
 // A thread-directed signal for the caller, or one to a kernel thread that is none of ours.
@@ -88,11 +75,9 @@ long to_tid(int tid, int sig, const siginfo_t& info) {
   if (mode() != Mode::Running) return 1;
   if (tid == int(sys(SYS_getpid))) return alive(main_g()) ? to_g(main_g(), sig, info) : -ESRCH;
   if (tid < 0x20000000) return 1;
-  return for_readers_or([&](bool readers) {
-    long r = -ESRCH;
-    with_g([tid](G* g) { return gtid(g) == tid; }, [&](G* g) { r = to_g(g, sig, info, readers); });
-    return r;
-  }, sig, info);
+  long r = -ESRCH;
+  with_g([tid](G* g) { return gtid(g) == tid; }, [&](G* g) { r = to_g(g, sig, info); });
+  return r;
 }
 
 } // namespace gmp

@@ -28,7 +28,9 @@ static bool anothers(const siginfo_t* info) {
   return true;
 }
 
-static long wait_for_info(uint64_t want, siginfo_t* info, const timespec* timeout) {
+static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
+  test_cancel();
+  uint64_t want = bits(set) & ~kLibcSignals;
   siginfo_t scratch;
   int64_t deadline = kNoDeadline; // of all tries together
   const bool timed = timeout && deadline_in(timeout, &deadline);
@@ -48,16 +50,6 @@ static long wait_for_info(uint64_t want, siginfo_t* info, const timespec* timeou
     if (r != kStopped) return r;
     if (!(pending_set() & want) && after_interrupt(false) == After::Eintr) return -EINTR;
   }
-}
-
-static long wait_info(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
-  test_cancel();
-  const uint64_t want = bits(set) & ~kLibcSignals;
-  if (GMP_LIKELY(!(want & g_signalfd_mask.load(std::memory_order_relaxed)))) return wait_for_info(want, info, timeout);
-  self()->sig_waited_for.store(want, std::memory_order_relaxed); // a thread that is cancelled in here needs nothing any more
-  const long r = wait_for_info(want, info, timeout);
-  self()->sig_waited_for.store(0, std::memory_order_relaxed);
-  return r;
 }
 
 static long suspend(uint64_t mask) {

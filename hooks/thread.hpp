@@ -24,7 +24,6 @@ struct Thread {
   bool own_sched_only;               // its own kernel thread is for policy or affinity and nothing else (thread_sched.cpp)
   // Signals (signal.hpp). Has a handler run since the hook began, and one without SA_RESTART?
   bool handler_ran, handler_no_restart;
-  std::atomic<uint64_t> sig_waited_for; // by its sigwait
   std::atomic<uint64_t> sig_pending; // for this thread, from within the process
   // Cached kernel-like thread id: G: given at creation; others: gettid at first use; 0 = unknown.
   int tid;

@@ -220,6 +220,9 @@ bool poll_numbers(PollItem*, size_t n);
 Wait poll_wait_many(PollItem*, size_t n, int64_t deadline);
 // The number is about to be closed or replaced (close, dup2 over it): forgets the registration, wakes its waiters (they try again).
 void poll_forget(int fd);
+// The result of look(), a raw call that does not wait, while no kernel thread watches fd: an epoll instance that another thread looks into drops what is
+// not ready for that thread (signalfd).
+long poll_unseen(int fd, FnRef<long()> look);
 // The runtime's own descriptors (epoll, break eventfd): programs that close "all" descriptors must not hit them (EBADF).
 bool poll_owns(int fd);
 int poll_owned_high();  // none is above
@@ -313,6 +316,11 @@ size_t chaos_part(size_t n);
 // How much of a blocking write of n bytes to a stream to try at once: in chaos mode sometimes only a part of what is more than 64 KB, as if the
 // kernel had had no room for the rest. (Smaller ones: threads that share a stream count on each other's being whole.)
 inline size_t chaos_short(size_t n) { return GMP_LIKELY(g_config.chaos == 0) || n <= 65536 ? n : chaos_part(n); }
+
+// From enter to leave the calling G stays on its kernel thread, keeps its P, and runs no handler. Short, without waiting, and without any verb of this
+// header that waits; they nest.
+uint8_t rt_enter(G*);
+void rt_leave(G*, uint8_t);
 
 // ---------------------------------------------------------------- a kernel thread of one's own
 // Go's LockOSThread, counted: from here on the calling G runs only on the kernel thread it is on, and that runs only this G.

@@ -367,6 +367,20 @@ Wait poll_wait_many(PollItem* it, size_t n, int64_t deadline) {
   return res;
 }
 
+long poll_unseen(int fd, FnRef<long()> look) {
+  FdRec* r = rec_of(fd);
+  if (!r || !r->interest) return look();
+  RtScope rt;
+  Locked l(r->lock);
+  const uint32_t interest = r->interest;
+  epoll_event e{};
+  sys(SYS_epoll_ctl, epfd, EPOLL_CTL_DEL, fd, &e);
+  const long result = look();
+  r->interest = 0;
+  want(r, fd, interest);
+  return result;
+}
+
 void poll_forget(int fd) {
   FdRec* r = rec_of(fd);
   if (r) r->once.store(false, std::memory_order_relaxed);

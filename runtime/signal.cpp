@@ -67,6 +67,9 @@ void attend(G* g) {
   if (what & (attention::Preempt | attention::Chaos)) preempt_point(g, what);
 }
 
+uint8_t rt_enter(G* g) { return enter_rt(g); }
+void rt_leave(G* g, uint8_t was) { leave_rt(g, was); }
+
 // ---------------------------------------------------------------- disturbing a G
 
 void request_signals(G* g) { g->sigpend.fetch_or(attention::Signals, std::memory_order_seq_cst); }

@@ -54,18 +54,20 @@ static void install_guard(char* lo, size_t len) {
 // brings ld.so changes the stacks it knows; ours follow when code on one of them faults.
 static int g_prot = PROT_READ | PROT_WRITE;
 static constinit std::atomic<bool> g_late_exec{false};
-void stack_learn() {
-  g_prot = PROT_READ | PROT_WRITE;
-  auto look = [](dl_phdr_info* info, size_t, void*) {
+static int wanted_prot() {
+  int prot = PROT_READ | PROT_WRITE;
+  auto look = [](dl_phdr_info* info, size_t, void* prot) {
     if (info->dlpi_addr == getauxval(AT_SYSINFO_EHDR)) return 0;
     unsigned flags = PF_X;
     for (int i = 0; i < info->dlpi_phnum; i++)
       if (info->dlpi_phdr[i].p_type == PT_GNU_STACK) flags = info->dlpi_phdr[i].p_flags;
-    if (flags & PF_X) g_prot |= PROT_EXEC;
+    if (flags & PF_X) *static_cast<int*>(prot) |= PROT_EXEC;
     return 0;
   };
-  dl_iterate_phdr(look, nullptr);
+  dl_iterate_phdr(look, &prot);
+  return prot;
 }
+void stack_learn() { g_prot = wanted_prot(); }
 
 // In a signal handler, perhaps on the M's own stack, which the G must not leave: no verb, for a verb may run handlers, or park a G that has lost its P.
 // The caller has blocked all signals; in_rt has whoever waits for a lock of ld.so's wait in the kernel.
@@ -77,6 +79,7 @@ bool stack_made_executable(G* g, uintptr_t pc) {
     explicit Inside(G* x) : g(x), was(x->in_rt.load(std::memory_order_relaxed)) { g->in_rt.store(1, std::memory_order_relaxed); }
     ~Inside() { g->in_rt.store(was, std::memory_order_relaxed); }
   } inside_rt(g);
+  const int prot = g_late_exec.load(std::memory_order_relaxed) ? 0 : wanted_prot(); // ld.so's lock is not taken within ours
   Locked l(sched.allg_lock);
   auto inside = [pc](const G* x) { return x->map && pc >= uintptr_t(x->stack_lo) && pc < uintptr_t(x->stack_top); };
   G* owner = sched.allg;
@@ -87,8 +90,8 @@ bool stack_made_executable(G* g, uintptr_t pc) {
   };
   if (!g_late_exec.load(std::memory_order_relaxed)) {
     if (g_prot & PROT_EXEC) return false;
-    stack_learn();
-    if (!(g_prot & PROT_EXEC)) return false;
+    if (!(prot & PROT_EXEC)) return false;
+    g_prot = prot;
     g_late_exec.store(true, std::memory_order_relaxed);
     for (G* x = sched.allg; x; x = x->all_next) allow(x);
   } else {

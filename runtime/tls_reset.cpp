@@ -104,7 +104,10 @@ void reset_module(const dl_phdr_info* info, Plan* plan) {
   if (holds(&errno) || holds(&t_g)) return;
   // While another thread is in dlopen, dlpi_tls_data of the new module can be anything: ld.so lists it before it counts it, and reads this
   // thread's table beyond its end. Blocks in the static area are where the layout puts them; the others are given back below.
-  if (uintptr_t(d) < tp - static_tls_below() || uintptr_t(e) > tp) return;
+  if (uintptr_t(d) < tp - static_tls_below() || uintptr_t(e) > tp) {
+    if (below != kDynamic) plan->good = false;
+    return;
+  }
   const Image image{tp - uintptr_t(d), reinterpret_cast<const char*>(info->dlpi_addr + tls->p_vaddr), tls->p_filesz, tls->p_memsz};
   image.put(tp);
   if (image.below != below || plan->n == Plan::kMost) plan->good = false;
@@ -140,11 +143,13 @@ int reset_modules(dl_phdr_info* info, size_t, void* walk) {
   reset_module(info, &w.found);
   return 0;
 }
+// libc's, whatever the program has put before it (some remember the list, to unwind without ld.so's lock): the plan counts on the lock.
+constinit decltype(&dl_iterate_phdr) g_walk = nullptr;
 void reset_static_blocks() {
   Walk w;
-  if (dl_iterate_phdr(reset_modules, &w) || !w.found.good) return;
+  if (g_walk(reset_modules, &w) || !w.found.good) return;
   w.at = Walk::Publish;
-  dl_iterate_phdr(reset_modules, &w);
+  g_walk(reset_modules, &w);
 }
 
 // ld.so's table of this thread's TLS blocks, by module (the ABI's dtv): [-1] holds its length, [0] its generation.
@@ -166,7 +171,11 @@ void free_dynamic_blocks() {
 
 } // namespace
 
-void tls_reset_start() { learn_modules(); }
+void tls_reset_start() {
+  learn_modules();
+  auto* libcs = reinterpret_cast<decltype(&dl_iterate_phdr)>(dlsym(RTLD_NEXT, "dl_iterate_phdr"));
+  g_walk = libcs ? libcs : dl_iterate_phdr;
+}
 
 void tls_reset_for_reuse() {
   free_dynamic_blocks();

@@ -18,6 +18,7 @@ setup() { need_build; }
 @test "signals_thread: all block it" { both signals_thread all_block_it; }
 @test "signals_thread: descriptor of a thread" { both signals_thread descriptor_of_a_thread; }
 @test "signals_thread: descriptor though others take it" { both signals_thread descriptor_though_others_take_it; }
+@test "signals_thread: descriptor reads in order" { both signals_thread descriptor_reads_in_order; }
 @test "signals_thread: ignoring forgets" { both signals_thread ignoring_forgets; }
 
 @test "signals_stack: handlers on their stacks" { both signals_stack handlers_on_their_stacks; }

@@ -6,8 +6,10 @@
 #include <stdatomic.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/wait.h>
 
 static sigset_t only(int number) {
@@ -296,7 +298,10 @@ static int read_one(void) {
   EQ(read(descriptor, &got, sizeof got), sizeof got);
   EQ(got.ssi_pid, getpid());
   EQ(got.ssi_uid, getuid());
-  if (got.ssi_code == SI_QUEUE) EQ(got.ssi_int, 44);
+  if (got.ssi_code != SI_TKILL) {
+    EQ(got.ssi_code, SI_QUEUE);
+    EQ(got.ssi_int, 44);
+  }
   return (int)got.ssi_signo;
 }
 static void* reads_its_own(void* how) {
@@ -313,11 +318,20 @@ static void* reads_its_own(void* how) {
     EQ(epoll_wait(set, &e, 1, -1), 1);
     SYS(close(set));
   }
+  if ((long)how == 3) {
+    fd_set in;
+    FD_ZERO(&in);
+    FD_SET(descriptor, &in);
+    EQ(select(descriptor + 1, &in, NULL, NULL, NULL), 1);
+    CHECK(FD_ISSET(descriptor, &in));
+  }
+  if ((long)how == 4)
+    while (!done) pause_ms(1);
   EQ(read_one(), SIGUSR1);
   return NULL;
 }
 static void send_to_reader(long how, bool waits, bool queue) {
-  ready = 0;
+  ready = done = 0;
   pthread_t t = start(reads_its_own, (void*)how);
   while (!ready) sched_yield();
   if (waits) pause_ms(2);
@@ -337,11 +351,11 @@ CASE(descriptor_of_a_thread) {
   EQ(poll(&p, 1, 0), 1);
   EQ(read_one(), SIGUSR1);
   EQ(poll(&p, 1, 0), 0);
-  for (long how = 0; how < 3; how++)
+  for (long how = 0; how < 4; how++)
     for (int i = 0; i < 8; i++) send_to_reader(how, i & 1, i & 2);
   SYS(close(descriptor));
 }
-// The others have a handler for it, which is not called.
+// The others have a handler for it, which is not called, also when they open it later.
 CASE(descriptor_though_others_take_it) {
   sigset_t usr1 = only(SIGUSR1);
   install(SIGUSR1, see, 0);
@@ -352,10 +366,52 @@ CASE(descriptor_though_others_take_it) {
   SYS(descriptor = signalfd(-1, &usr1, 0));
   OK(raise(SIGUSR1));
   EQ(read_one(), SIGUSR1);
-  for (int i = 0; i < 8; i++) send_to_reader(0, i & 1, i & 2);
+  for (long how = 0; how < 4; how++)
+    for (int i = 0; i < 8; i++) send_to_reader(how, i & 1, i & 2);
+  ready = 0;
+  pthread_t t = start(reads_its_own, (void*)4);
+  while (!ready) sched_yield();
+  OK(pthread_kill(t, SIGUSR1));
+  OK(pthread_sigmask(SIG_UNBLOCK, &usr1, NULL));
+  EQ(seen, 0);
+  done = 1;
+  finish(t);
   OK(sem_post(&gate));
   finish(other);
   EQ(seen, 0);
+  SYS(close(descriptor));
+}
+// One reader for all, who is not sent any; what is queued is read in order, at once, to wherever it is to go.
+CASE(descriptor_reads_in_order) {
+  sigset_t rt = only(SIGRTMIN);
+  OK(pthread_sigmask(SIG_BLOCK, &rt, NULL));
+  pthread_t t = start(does_nothing, NULL);
+  finish(t);
+  for (int i = 1; i <= 5; i++) OK(pthread_sigqueue(pthread_self(), SIGRTMIN, (union sigval){.sival_int = i}));
+  SYS(descriptor = signalfd(-1, &rt, SFD_NONBLOCK));
+  for (int i = 6; i <= 8; i++) OK(pthread_sigqueue(pthread_self(), SIGRTMIN, (union sigval){.sival_int = i}));
+  struct signalfd_siginfo got[4];
+  ERRNO(read(descriptor, got, sizeof got[0] - 1), EINVAL);
+  ERRNO(read(descriptor, (void*)16, sizeof got), EFAULT);
+  // What did not get through is lost, natively.
+  char parts[2][64];
+  struct iovec v[] = {{parts[0], 64}, {parts[1], 64}};
+  EQ(readv(descriptor, v, 2), 128);
+  memcpy(got, parts, 128);
+  EQ(got[0].ssi_int, 2);
+  EQ(read(descriptor, got, sizeof got), sizeof got);
+  for (int i = 0; i < 4; i++) EQ(got[i].ssi_int, 3 + i);
+  sigset_t now;
+  SYS(sigpending(&now));
+  CHECK(sigismember(&now, SIGRTMIN));
+  siginfo_t info;
+  EQ(sigwaitinfo(&rt, &info), SIGRTMIN);
+  EQ(info.si_value.sival_int, 7);
+  EQ(read(descriptor, got, sizeof got), sizeof got[0]);
+  EQ(got[0].ssi_int, 8);
+  ERRNO(read(descriptor, got, sizeof got), EAGAIN);
+  SYS(sigpending(&now));
+  CHECK(!sigismember(&now, SIGRTMIN));
   SYS(close(descriptor));
 }
 
