@@ -64,7 +64,7 @@ GMP_HOOK int pthread_barrier_init(pthread_barrier_t* b, const pthread_barrieratt
 GMP_HOOK int pthread_barrier_destroy(pthread_barrier_t* b) {
   if (native()) return REAL(pthread_barrier_destroy)(b);
   if (layout().is_shared(b)) {
-    enter_syscall();
+    enter_syscall_waits();
     int r = REAL(pthread_barrier_destroy)(b);
     exit_syscall();
     return r;
@@ -79,7 +79,7 @@ GMP_HOOK int pthread_barrier_destroy(pthread_barrier_t* b) {
 GMP_HOOK int pthread_barrier_wait(pthread_barrier_t* b) {
   if (native()) return REAL(pthread_barrier_wait)(b);
   if (layout().is_shared(b)) {
-    enter_syscall();
+    enter_syscall_waits();
     int r = REAL(pthread_barrier_wait)(b);
     exit_syscall();
     return r;

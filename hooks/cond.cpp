@@ -75,7 +75,7 @@ int shared_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
   const int kind = mutex_kind(m);
   if (mutex_libcs(kind)) {
     r = with_kernel_tid([&] {
-      enter_syscall();
+      enter_syscall_waits();
       const int e = real_wait(c, m, u);
       exit_syscall();
       return e;
@@ -94,7 +94,7 @@ int shared_wait(pthread_cond_t* c, pthread_mutex_t* m, const Until* u) {
     bool last = u && (u->abs->tv_sec < slice.tv_sec || (u->abs->tv_sec == slice.tv_sec && u->abs->tv_nsec < slice.tv_nsec));
     Until part{clock, last ? u->abs : &slice};
     mutex_unlock_any(m);
-    enter_syscall();
+    enter_syscall_waits();
     r = real_wait(c, &own, &part);
     exit_syscall();
     if (r == ETIMEDOUT && !last) r = 0;
@@ -272,7 +272,7 @@ GMP_HOOK int pthread_cond_destroy(pthread_cond_t* c) {
     while (GMP_UNLIKELY(__atomic_load_n(&ours(c).visitors, __ATOMIC_ACQUIRE) > 0)) sleep_until(nanotime() + 1000000);
     return 0;
   }
-  enter_syscall(); // libc waits for waiters that are on their way out
+  enter_syscall_waits(); // libc waits for waiters that are on their way out
   int r = REAL(pthread_cond_destroy)(c);
   exit_syscall();
   return r;

@@ -21,7 +21,9 @@ const void* key_of(int* word) { return reinterpret_cast<const char*>(word) + 2; 
 void lowlock_wait(int* word) {
   while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) {
     if (io_g() && signal_context_ok()) {
+      keep_running(true);
       Wait x = wait_on(key_of(word), [&] { return __atomic_load_n(word, __ATOMIC_SEQ_CST) == 2; }, {}, {}, {.why = WaitReason::LibcLock});
+      keep_running(false);
       // A handler runs on the way out of the next verb, as it may in the kernel's wait; a cancellation acts at the next point, this is none.
       if (GMP_UNLIKELY(x == Wait::Interrupted)) request_signals(getg());
       continue;
@@ -44,7 +46,9 @@ static bool marks_fork_or_is_child() {
 
 void lowlock_wake(int* word) {
   if (marks_fork_or_is_child()) return;
+  keep_running(true); // there may be others that it holds
   wake(key_of(word), 1);
+  keep_running(false);
   if (g_kernel_waiters.load(std::memory_order_seq_cst) > 0)
     sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }

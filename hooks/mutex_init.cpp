@@ -51,7 +51,7 @@ GMP_HOOK int pthread_mutex_setprioceiling(pthread_mutex_t* m, int ceiling, int* 
   if (native() || !mutex_libcs(mutex_kind(m))) return REAL(pthread_mutex_setprioceiling)(m, ceiling, old);
   lock_to_m(); // it locks it
   const int r = with_kernel_tid([&] {
-    enter_syscall();
+    enter_syscall_waits();
     const int e = REAL(pthread_mutex_setprioceiling)(m, ceiling, old);
     exit_syscall();
     return e;

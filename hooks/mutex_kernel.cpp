@@ -39,7 +39,7 @@ int kernel_mutex_lock(pthread_mutex_t* m, int kind, bool wait, const Until* u) {
   int r = with_kernel_tid([&] {
     int e = REAL(pthread_mutex_trylock)(m);
     if (e != EBUSY || !wait) return e;
-    enter_syscall();
+    enter_syscall_waits();
     e = real_lock(m, u);
     exit_syscall();
     return e;

@@ -22,7 +22,7 @@ int real_lock(pthread_mutex_t* m, const Until* u) {
 int shared_lock(pthread_mutex_t* m, const Until* u) {
   int r = REAL(pthread_mutex_trylock)(m);
   if (r != EBUSY) return r;
-  enter_syscall();
+  enter_syscall_waits();
   r = real_lock(m, u);
   exit_syscall();
   return r;

@@ -99,7 +99,7 @@ template <class F> static auto spawning(F call) {
   Thread* t = self();
   const bool was = t->vfork_child;
   fd_forking();
-  enter_syscall();
+  enter_syscall_waits();
   has_child();
   t->vfork_child = true;
   auto r = call();

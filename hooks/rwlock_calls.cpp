@@ -34,7 +34,7 @@ GMP_NOINLINE int libc_lock(pthread_rwlock_t* l, Side side, const Until* u) {
   if (native()) return real_lock(l, side, u);
   int r = side == Side::Read ? REAL(pthread_rwlock_tryrdlock)(l) : REAL(pthread_rwlock_trywrlock)(l);
   if (r != EBUSY) return r;
-  enter_syscall();
+  enter_syscall_waits();
   r = real_lock(l, side, u);
   exit_syscall();
   return r;

@@ -103,7 +103,7 @@ int shared_wait(sem_t* s, const Until* u) {
     bool last = u && (u->abs->tv_sec < slice.tv_sec || (u->abs->tv_sec == slice.tv_sec && u->abs->tv_nsec < slice.tv_nsec));
     int state;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    enter_syscall();
+    enter_syscall_waits();
     r = REAL(sem_clockwait)(s, clock, last ? u->abs : &slice);
     exit_syscall();
     int why = errno;

@@ -33,6 +33,7 @@ void invoke(void* c) {
 } // namespace
 
 void call_handler(int sig, siginfo_t* info, ucontext_t* context) {
+  keep_running(false); // the program's code, which may not come back
   Disposition& d = g_disposition[sig];
   Call c{d.handler.load(std::memory_order_acquire), sig, d.flags.load(std::memory_order_relaxed), info, context};
   const int keep = errno;

@@ -89,6 +89,7 @@ struct alignas(64) G {
   size_t asked_size;                 // of the stack, by the program: what it is told (the rest is slack for a signal frame)
   char* stack_top;                   // where the first frame goes
   bool user_stack, dirty_stack, libc_state;
+  bool keeps_running;                // makes no room: keep_running()
   bool exec_retried;                 // stack_made_executable() has said yes to this shell
   uint16_t wait_n;                   // for dumps: how many PollItems
   short blocked_call;                // what held its P unannounced (blocktrace.cpp), plus 1; 0: nothing

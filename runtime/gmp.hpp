@@ -236,6 +236,9 @@ void enter_syscall();
 void exit_syscall();
 // For calls that will block for certain: gives the P up at once.
 void enter_syscall_block();
+// Instead of enter_syscall() for what another thread of the process may have to end: with no other kernel thread there to run that one it waits, in
+// user space, until there is (m.cpp, room_to_block).
+void enter_syscall_waits();
 struct SyscallScope {
   SyscallScope() { enter_syscall(); }
   ~SyscallScope() { exit_syscall(); }
@@ -321,6 +324,9 @@ inline size_t chaos_short(size_t n) { return GMP_LIKELY(g_config.chaos == 0) || 
 // header that waits; they nest.
 uint8_t rt_enter(G*);
 void rt_leave(G*, uint8_t);
+// For verbs in libc's own code, which holds locks there: the calling G, if there is one, does not make room for others at the end of a verb while it is
+// on. (A wait remains a wait.) Whoever waits for the lock may be the thread that makes kernel threads.
+void keep_running(bool on);
 
 // ---------------------------------------------------------------- a kernel thread of one's own
 // Go's LockOSThread, counted: from here on the calling G runs only on the kernel thread it is on, and that runs only this G.

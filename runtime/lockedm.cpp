@@ -139,9 +139,16 @@ static M* make_m(G* g) {
     m->made.store(0, std::memory_order_relaxed);
     template_queue_m(m);
   }
-  enter_syscall_block();
-  while (m->made.load(std::memory_order_acquire) == 0) futex_wait(&m->made, 0);
-  exit_syscall();
+  // In user space: the template thread may wait for a lock of malloc's, and the G that holds it for this M.
+  while (m->made.load(std::memory_order_acquire) == 0) {
+    if (!getg()) {
+      futex_wait(&m->made, 0);
+      continue;
+    }
+    WaitOpts o;
+    o.why = WaitReason::Room;
+    if (wait_on(&m->made, [m] { return m->made.load(std::memory_order_relaxed) == 0; }, {}, {}, o) == Wait::Interrupted) request_signals(getg());
+  }
   if (m->made.load(std::memory_order_relaxed) == 1) return m;
   RtScope rt;
   m->made.store(1, std::memory_order_relaxed);

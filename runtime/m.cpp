@@ -10,6 +10,9 @@
 // takes it. The last M that runs anything must not block on somebody else's doing: room_to_block() has a G wait, in user space, until
 // another M is there. Else the one that holds the lock could never run to give it back. That the kernel refuses another thread
 // must be known while an M still runs: so a spare one is made first.
+//
+// Below the cap it is the same: who makes a thread needs locks of malloc's and ld.so's, and a G that holds one may be in a queue with no M left to
+// run it. So a G that waits for what others do, in the kernel, sees to it that another M is there first.
 #include <sys/syscall.h>
 #include "runtime/sched.hpp"
 #include "runtime/runq.hpp"
@@ -184,7 +187,7 @@ static bool last_one(P* own) {
 }
 
 // Looks and leaves the P (leave(g)) under one lock: two that are the last two must not both go.
-void room_to_block(G* g, void (*leave)(G*)) {
+void room_to_block(G* g, void (*leave)(G*), bool ends) {
   int64_t nap = 1000000; // should no spare be had: an M that has come back is found at the next look
   for (;;) {
     {
@@ -199,7 +202,7 @@ void room_to_block(G* g, void (*leave)(G*)) {
     o.why = WaitReason::Room;
     Wait x = wait_on(&sched.room_waiters, [] { return sched.nmidle.load() == 0; }, {}, {}, o);
     sched.room_waiters.fetch_sub(1);
-    if (x == Wait::Interrupted) { // it was meant for the call, which ends before it begins
+    if (x == Wait::Interrupted && ends) { // it was meant for the call, which ends before it begins
       g->intr.store(1, std::memory_order_seq_cst);
       RtScope rt;
       return leave(g);

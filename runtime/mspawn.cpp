@@ -154,6 +154,11 @@ void template_poke() {
   futex_wake(&sched.template_word, 1);
 }
 
+static void tell_maker(M* m) {
+  wake(&m->made, 1);
+  futex_wake(&m->made, 1); // a thread that is no G
+}
+
 void m_main(M* m) {
   t_m = m;
   m->g0_tp = arch::thread_pointer();
@@ -167,7 +172,7 @@ void m_main(M* m) {
     Locked l(sched.template_lock); // before anybody may hand it a P of its own: template_reclaim() takes those
     if (sched.template_making == m && (m->lockedg || m->doomed || !m->nextp)) sched.template_making = nullptr;
   }
-  if (m->made.exchange(1, std::memory_order_acq_rel) == 0) futex_wake(&m->made, 1); // its maker may wait
+  if (m->made.exchange(1, std::memory_order_acq_rel) == 0) tell_maker(m);
   // A G's own M has none yet; what it may find in nextp came by its note.
   if (!m->lockedg && !m->doomed)
     if (P* p = take_nextp(m)) acquirep(m, p);
@@ -245,7 +250,7 @@ void template_loop() {
         said = true;
         if (m->made.load(std::memory_order_relaxed) == 0) { // its maker frees it
           m->made.store(2, std::memory_order_release);
-          futex_wake(&m->made, 1);
+          tell_maker(m);
           continue;
         }
         P* p = take_nextp(m);

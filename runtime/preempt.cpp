@@ -173,6 +173,7 @@ void preempt_signalled(void* context) {
   }
   if (system_code(at.pc) || ((at.sigmask ^ g->sigmask) & ~kNever)) return;
   const bool robbed = g->steal.load(std::memory_order_relaxed) != stealflag::None;
+  sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &g->sigmask, 0, 8); // on_stop() begins with all blocked
   const uint8_t prev = enter_rt(g);
   const bool asked = g->sigpend.fetch_and(uint8_t(~attention::Preempt), std::memory_order_relaxed) & attention::Preempt;
   if (asked && !robbed && same_slice(g)) mcall(g, after_preempt);
@@ -181,9 +182,17 @@ void preempt_signalled(void* context) {
   if (g->m != m || ((at.sigmask ^ g->sigmask) & ~kNever)) arch::frame_moved(context, g->sigmask);
 }
 
+void keep_running(bool on) {
+  if (G* g = getg()) g->keeps_running = on;
+}
+
 // Outside the runtime, nothing held: hooks' own locks are not held over a verb.
 void preempt_point(G* g, uint8_t why) {
   if (g->insys.load(std::memory_order_relaxed)) return; // the P is gone already
+  if (GMP_UNLIKELY(g->keeps_running)) {
+    g->sigpend.fetch_or(why & attention::Preempt, std::memory_order_relaxed); // the next verb's
+    return;
+  }
   if (!(why & attention::Preempt) && fastrand() % 16 != 0) return;
   if (!kernel_has_mask(g)) return;
   const uint8_t prev = enter_rt(g);

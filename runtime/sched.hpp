@@ -207,7 +207,7 @@ void shelve(P* p, bool spinning);         // startm without an M to be had
 void handoffp(P* p);
 void want_spare();                        // an M without a P, soon
 bool stopm(M*);                           // until somebody hands it a P; false: it shall end
-void room_to_block(G*, void (*leave)(G*)); // leave(g) once another M is there to run the others
+void room_to_block(G*, void (*leave)(G*), bool ends); // leave(g) once another M is there to run the others; ends: or when interrupted
 
 // ---- lockedm.cpp: Gs with a kernel thread of their own
 bool stop_lockedm(M*);                    // until somebody brings a P for its G; false: it shall end

@@ -119,7 +119,7 @@ void enter_syscall() {
   leave_rt(g, 0);
 }
 
-// Calls whose end is another thread's doing. A disk ends what it has begun; so does an open, but of a FIFO.
+// Calls whose end is another thread's doing, besides those that are known to block. A disk ends what it has begun; so does an open, but of a FIFO.
 static bool waits_for_others(long n) {
   switch (n) {
   case SYS_flock: case SYS_fcntl: case SYS_futex: case SYS_wait4: case SYS_waitid: case SYS_connect:
@@ -151,6 +151,13 @@ void enter_syscall_block() {
   leave_rt(g, 0);
 }
 
+void enter_syscall_waits() {
+  G* g = getg();
+  if (!g) return;
+  if (GMP_UNLIKELY(sched.nmidle.load(std::memory_order_relaxed) == 0) && !g->insys.load(std::memory_order_relaxed)) room_to_block(g, leave_p, false);
+  enter_syscall();
+}
+
 // ---------------------------------------------------------------- calls that interrupt() ends
 
 static arch::KernelAction g_libc_stop; // what libc does with it: cancellation of threads that are no Gs
@@ -160,7 +167,13 @@ bool set_delivering(bool on) {
   return g && g->delivering.exchange(on, std::memory_order_seq_cst);
 }
 
+// The kernel blocks everything on the way in: a handler on top of this one's first instruction could take the G, with both frames, to another kernel
+// thread, and the mark of this one would never be taken back.
 static void on_stop(int sig, void* info, void* context) {
+  auto open = [context] {
+    const uint64_t mask = arch::interrupted(context).sigmask;
+    sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &mask, 0, 8);
+  };
   if (is_preempt_signal(info)) return preempt_signalled(context);
   if (M* m = cur_m()) m->stop_sent.store(false, std::memory_order_seq_cst); // before the look at what is to be stopped
   if (t_m) return mend_idle_mask(context);
@@ -168,6 +181,7 @@ static void on_stop(int sig, void* info, void* context) {
     if (arch::stop_call(context)) return;
     if (g->in_rt.load(std::memory_order_relaxed)) signal_defer();
     else if (g_stopped_in_program && !g->delivering.load(std::memory_order_relaxed)) {
+      open();
       // A signal that comes before the last one has been dealt with only says that there is more: under a flood the frames of nested ones
       // would use up the stack. Senders set sigpend before they send, and we look at it after delivering.
       do {
@@ -182,12 +196,14 @@ static void on_stop(int sig, void* info, void* context) {
     }
     return;
   }
+  open();
   auto h = reinterpret_cast<void (*)(int, void*, void*)>(g_libc_stop.handler);
   if (uintptr_t(h) > 1) h(sig, info, context);
 }
 
 void stop_signal_install() {
   arch::KernelAction was{}, ours = arch::kernel_action(on_stop, 4 /*SA_SIGINFO*/ | 0x10000000 /*SA_RESTART*/ | 0x40000000 /*SA_NODEFER: it may be left by unwinding*/);
+  ours.mask = ~0ull;
   sys(SYS_rt_sigaction, kStopSignal, 0, &was, 8);
   if (was.handler == ours.handler) return;
   g_libc_stop = was;
@@ -200,8 +216,8 @@ long interruptible_call(bool certain, long n, long a, long b, long c, long d, lo
   G* g = getg();
   if (!g) return sys(n, a, b, c, d, e, f);
   g->stoppable.store(1, std::memory_order_relaxed); // also while it waits for room: the call ends before it begins then
-  if (GMP_UNLIKELY(sched.nmidle.load(std::memory_order_relaxed) == 0) && !g->insys.load(std::memory_order_relaxed) && waits_for_others(n))
-    room_to_block(g, leave_p); // enter_syscall() finds it done
+  if (GMP_UNLIKELY(sched.nmidle.load(std::memory_order_relaxed) == 0) && !g->insys.load(std::memory_order_relaxed) && (certain || waits_for_others(n)))
+    room_to_block(g, leave_p, true); // enter_syscall() finds it done
   certain ? enter_syscall_block() : enter_syscall();
   g->stoppable.store(1, std::memory_order_relaxed); // a handler's call may have cleared it
   std::atomic_thread_fence(std::memory_order_seq_cst);
