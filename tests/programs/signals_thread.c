@@ -214,6 +214,7 @@ CASE(queue_is_bounded) {
   struct sigaction action = {.sa_sigaction = see, .sa_flags = SA_SIGINFO, .sa_mask = full};
   SYS(sigaction(SIGUSR1, &action, NULL));
   SYS(sigaction(SIGRTMIN, &action, NULL));
+  while (ready == 0) sched_yield(); // it blocks them
   for (int i = 0; i < 10; i++) OK(pthread_sigqueue(t, SIGRTMIN, (union sigval){.sival_int = 100 + i}));
   OK(pthread_kill(t, SIGUSR1));
   done = 1;
