@@ -32,7 +32,7 @@ bool needs_mode(int flags) { return (flags & O_CREAT) || (flags & O_TMPFILE) == 
 
 long do_dup2(long n, int from, int to, int flags) {
   if (from == to) return sys(n, from, to, flags); // nothing is replaced
-  if (hidden(to) && !poll_give_up(to)) return -EBADF;
+  if (hidden(to)) return -EBADF;
   uint32_t token = fd_closing(to);
   long r = io_g() ? blocking_sys(n, from, to, flags) : sys(n, from, to, flags); // closes `to`: see hook_close
   if (r >= 0) fd_duplicated(from, to);

@@ -1,10 +1,9 @@
 // Calls that nobody announced are seen by sysmon from outside, in /proc/self/task/TID/syscall: the call's number, the stack pointer and the
 // program counter. The books are kept by number: how often a P was taken because of it, and how long until the G was back.
 #include "runtime/blocktrace.hpp"
-#include <fcntl.h>
-#include <pthread.h>
 #include <sys/syscall.h>
 #include "runtime/callnames.hpp"
+#include "runtime/own_fds.hpp"
 #include "runtime/sched.hpp"
 #include "runtime/traceback.hpp"
 
@@ -27,25 +26,12 @@ const char* name_of(int row) {
   return nullptr;
 }
 
-// The words of /proc/self/task/TID/syscall: "running", or the number (-1: blocked outside a call), six arguments, sp, pc. False: can't tell.
-// The descriptor is kept (0.5 us a look) and kept high, out of the way of programs that count on the lowest free number.
+// The words of /proc/self/task/TID/syscall: "running", or the number (-1: blocked outside a call), six arguments, sp, pc. False: can't tell. By others
+// than sysmon (blocktrace= and schedtrace= only) it takes the lowest free number of the process's for a moment.
 bool look(M* m, char* b, size_t size) {
-  Locked l(sched.watch_lock);
-  if (m->syscall_fd == -2) return false;
-  if (m->syscall_fd < 0) {
-    char path[64];
-    format(path, sizeof path, "/proc/self/task/%d/syscall", m->tid);
-    long fd = m->tid ? sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC) : -1;
-    long high = fd < 0 ? -1 : sys(SYS_fcntl, fd, 1030 /*F_DUPFD_CLOEXEC*/, 200);
-    if (fd >= 0) sys(SYS_close, fd);
-    m->syscall_fd = high < 0 ? -2 : int(high);
-    if (high < 0) return false;
-    poll_own(m->syscall_fd, true);
-  }
-  long n = sys(SYS_pread64, m->syscall_fd, b, size - 1, 0);
-  if (n <= 0) return false;
-  b[n] = 0;
-  return true;
+  char path[64];
+  format(path, sizeof path, "/proc/self/task/%d/syscall", m->tid);
+  return m->tid && read_file(path, b, size) > 0;
 }
 
 int row_of(const char* b) {
@@ -130,34 +116,13 @@ void* tracer_main(void*) {
 
 bool in_kernel(M* m, bool brief) {
   char b[256];
-  if (!look(m, b, sizeof b)) return !brief; // no /proc here: what has used no processor for long is taken to be blocked
+  if (!look(m, b, sizeof b)) return !brief; // no /proc here: see blocked()
   switch (row_of(b)) {
   case kComputing: return false;
   // The address space's lock, which all that would run instead want too (threads that grow their heaps): those wait their turn.
   case SYS_mmap: case SYS_mprotect: case SYS_munmap: case SYS_brk: case SYS_mremap: case SYS_madvise: return !brief;
   default: return true;
   }
-}
-
-void m_unwatch(M* m) {
-  Locked l(sched.watch_lock);
-  if (m->syscall_fd >= 0) {
-    poll_own(m->syscall_fd, false); // before the number can be another's
-    sys(SYS_close, m->syscall_fd);
-  }
-  m->syscall_fd = -1;
-}
-
-bool poll_give_up(int fd) {
-  RtScope rt;
-  Locked l(sched.watch_lock);
-  for (M* m = sched.allm; m; m = m->all_next)
-    if (m->syscall_fd == fd) {
-      poll_own(fd, false);
-      m->syscall_fd = -1; // looked up anew at need
-      return true;
-    }
-  return procs_give_up(fd);
 }
 
 void block_begins(M* m, G* g) {
@@ -208,15 +173,7 @@ void blocktrace_report() {
 void blocktrace_start() {
   if (g_config.blocktrace < 2) return;
   g_seen.full.store(0, std::memory_order_relaxed); // a fork may have come between
-  pthread_attr_t a;
-  pthread_attr_init(&a);
-  pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
-  unsigned long t;
-  uint64_t block = ~((1ull << 31) | (1ull << 32)), old = 0;
-  sys(SYS_rt_sigprocmask, 2, &block, &old, 8);
-  if (g_real_pthread_create(&t, &a, tracer_main, nullptr) != 0) say("blocktrace=2: no thread for it; counts only");
-  sys(SYS_rt_sigprocmask, 2, &old, 0, 8);
-  pthread_attr_destroy(&a);
+  if (!helper_start(tracer_main, 0)) say("blocktrace=2: no thread for it; counts only");
 }
 
 } // namespace gmp

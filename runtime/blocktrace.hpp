@@ -6,8 +6,6 @@ namespace gmp {
 
 // Is m blocked in the kernel? brief: on something that another M could get on without. sysmon only.
 bool in_kernel(M* m, bool brief);
-// m's kernel thread is about to end.
-void m_unwatch(M* m);
 
 // sysmon has taken the P from m, on which g runs; before g can find out.
 void block_begins(M* m, G* g);

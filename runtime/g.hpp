@@ -118,7 +118,6 @@ struct M {
   uint64_t sigmask;                  // what the kernel has for this thread
   uint32_t rng;
   int id, tid;
-  int syscall_fd;                    // /proc/self/task/TID/syscall, opened by sysmon at need; -1
   int preempt_timer;                 // the kernel's, on this thread's processor time; -1: not made yet, -2: can't be had (watch_lock)
   std::atomic<bool> preempt_armed;   // it has not expired yet
   bool parent;                       // of processes: has_child()

@@ -226,8 +226,6 @@ long poll_unseen(int fd, FnRef<long()> look);
 // The runtime's own descriptors (epoll, break eventfd): programs that close "all" descriptors must not hit them (EBADF).
 bool poll_owns(int fd);
 int poll_owned_high();  // none is above
-// The program wants the number for itself (dup2). True: the runtime will not use or close it any more. False: it can't do without.
-bool poll_give_up(int fd);
 
 // ---------------------------------------------------------------- blocking calls
 // Between the two the M may block; sysmon gives its P to others after 20 us if there is work. No verbs in between. Nothing

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
-#include "runtime/blocktrace.hpp"
 #include "runtime/sched.hpp"
 
 namespace gmp {
@@ -48,7 +47,6 @@ M* new_m_record() {
     return nullptr;
   }
   m->id = sched.mids.fetch_add(1);
-  m->syscall_fd = -1;
   m->preempt_timer = -1;
   m->made.store(1, std::memory_order_relaxed);
   m->rng = uint32_t(arch::cycles()) | 1;
@@ -180,12 +178,26 @@ void m_main(M* m) {
   // An idle M ends. No handler finds it here; libc's own signal 33 must (setuid waits for every thread).
   uint64_t all = ~(1ull << 32);
   sys(SYS_rt_sigprocmask, 2, &all, 0, 8);
-  m_unwatch(m);
   preempt_forget(m);
   m->doomed = m->parent = false;
   t_m = nullptr; // what libc's end of a thread calls is called by an ordinary thread
   m->tid = 0;
   free_m_record(m);
+}
+
+bool helper_start(void* (*main)(void*), size_t stack) {
+  const uint64_t block = ~((1ull << 31) | (1ull << 32));
+  uint64_t old = 0;
+  sys(SYS_rt_sigprocmask, 2, &block, &old, 8);
+  pthread_attr_t a;
+  pthread_attr_init(&a);
+  pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
+  if (stack) pthread_attr_setstacksize(&a, stack + shell_overhead());
+  unsigned long t;
+  const int e = g_real_pthread_create(&t, &a, main, nullptr);
+  pthread_attr_destroy(&a);
+  sys(SYS_rt_sigprocmask, 2, &old, 0, 8);
+  return e == 0;
 }
 
 // One, and more when many wait for one; at most half as many as there are, for the calls of a burst may be short ones that a few can do in turn. (Those

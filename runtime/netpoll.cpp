@@ -157,6 +157,8 @@ void netpoll_forget_all() { // fork's child: the instance is shared with the par
   break_pending.store(false);
 }
 
+NetpollFds netpoll_fds() { return {epfd, breakfd}; }
+
 void poll_own(int fd, bool own) {
   FdRec* r = rec_of(fd);
   if (!r) return;

@@ -1,8 +1,8 @@
 // The number of Ps: what the machine grants, and its change while running.
-#include <fcntl.h>
 #include <new>
 #include <sched.h>
 #include <sys/syscall.h>
+#include "runtime/own_fds.hpp"
 #include "runtime/sched.hpp"
 #include "runtime/runq.hpp"
 
@@ -10,89 +10,54 @@ namespace gmp {
 
 namespace {
 
-// cpu.max of this process's group and of the root of what this container sees (cgroup v2). Opened once, before there are other threads, and kept: a
-// program may count on the lowest free descriptor at any time. -1: not there, or taken over by the program.
-constinit int g_quota[2] = {-1, -1};
-
-void open_quotas() {
-  char path[512], b[512];
-  long fd = sys(SYS_openat, AT_FDCWD, "/proc/self/cgroup", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return;
-  const long n = sys(SYS_read, fd, b, sizeof b - 1);
-  sys(SYS_close, fd);
-  if (n <= 0) return;
-  b[n] = 0;
-  const char* own = "/";
-  for (char* l = b; *l;) {
-    char* e = l;
-    while (*e && *e != '\n') e++;
-    const bool end = !*e;
-    *e = 0;
-    if (l[0] == '0' && l[1] == ':' && l[2] == ':') own = l + 3;
-    if (end) break;
-    l = e + 1;
-  }
-  for (int i = 0; i < 2; i++) {
-    if (i == 0 && !own[1]) continue; // it is the root
-    format(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", i == 0 ? own : "");
-    fd = sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0) continue;
-    const long high = sys(SYS_fcntl, fd, 1030 /*F_DUPFD_CLOEXEC*/, 200);
-    sys(SYS_close, fd);
-    if (high < 0) continue;
-    g_quota[i] = int(high);
-    poll_own(g_quota[i], true);
-  }
-}
-
 // "QUOTA PERIOD" rounded up to processors; 0: no limit.
-int quota_cpus(int fd) {
-  char q[64];
-  const long n = fd < 0 ? -1 : sys(SYS_pread64, fd, q, sizeof q - 1, 0);
-  if (n <= 0 || q[0] == 'm') return 0;
-  q[n] = 0;
+int quota_cpus(const char* c) {
+  if (*c == 'm') return 0;
   long quota = 0, period = 0;
-  char* c = q;
   for (; *c >= '0' && *c <= '9'; c++) quota = quota * 10 + (*c - '0');
   while (*c == ' ') c++;
   for (; *c >= '0' && *c <= '9'; c++) period = period * 10 + (*c - '0');
   return period > 0 ? int((quota + period - 1) / period) : 0;
 }
 
+// cpu.max of this process's group and of the root of what this container sees (cgroup v2): the lesser. 0: no limit. -1: not to be
+// known (any more: a chroot, other credentials).
+int cgroup_cpus() {
+  char b[512], path[512], q[64];
+  if (read_file("/proc/self/cgroup", b, sizeof b) <= 0) return -1;
+  const char* own = "";
+  for (char* l = b; *l;) {
+    char* e = l;
+    while (*e && *e != '\n') e++;
+    const bool end = !*e;
+    *e = 0;
+    if (l[0] == '0' && l[1] == ':' && l[2] == ':' && l[4]) own = l + 3; // "/" is the root
+    if (end) break;
+    l = e + 1;
+  }
+  int least = 0;
+  for (const char* group : {own, ""}) {
+    if (group == own && !own[0]) continue;
+    format(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
+    if (read_file(path, q, sizeof q) <= 0) continue;
+    const int n = quota_cpus(q);
+    if (n > 0 && (least == 0 || n < least)) least = n;
+  }
+  return least;
+}
+
 } // namespace
 
+// At start(), and by sysmon (own_fds.cpp).
+static constinit int last_quota = 0;
 int granted_procs() {
   unsigned long mask[128] = {};
   const long n = sys(SYS_sched_getaffinity, 0, sizeof mask, mask);
   int cpus = 0;
   for (long i = 0; i < n / 8; i++) cpus += __builtin_popcountl(mask[i]);
   if (cpus < 1) cpus = 1;
-  Locked l(sched.watch_lock);
-  for (int fd : g_quota)
-    if (const int q = quota_cpus(fd); q > 0 && q < cpus) cpus = q;
-  return cpus;
-}
-
-void procs_start() {
-  if (g_config.maxprocs > 0) return;
-  open_quotas();
-}
-
-bool procs_give_up(int fd) {
-  for (int& q : g_quota)
-    if (q == fd && fd >= 0) {
-      poll_own(fd, false);
-      q = -1;
-      return true;
-    }
-  return false;
-}
-
-void procs_forget() {
-  for (int& q : g_quota) {
-    if (q >= 0) sys(SYS_close, q);
-    q = -1;
-  }
+  if (const int quota = cgroup_cpus(); quota >= 0) last_quota = quota;
+  return last_quota > 0 && last_quota < cpus ? last_quota : cpus;
 }
 
 // Null: no memory.

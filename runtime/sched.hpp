@@ -30,6 +30,7 @@ struct Sched {
   G* gfree;
   long ngfree;
   std::atomic<bool> no_threads;    // the last kernel thread asked for was refused
+  Note sysmon_begun;               // it has a table of descriptors of its own, or none
   std::atomic<bool> sysmon_wanted; // sysmon was, too
   G* condemned;         // surplus shells, in no list any more (reap.cpp: the template thread's)
   int64_t condemned_at;
@@ -40,7 +41,7 @@ struct Sched {
   RtMutex lockedm_lock;    // who is locked to what
   RtMutex cpu_lock;        // G.cpu_told
   std::atomic<bool> accounting; // each switch charges the G for its processor time
-  RtMutex watch_lock;      // M.syscall_fd: sysmon reads it, an M that ends takes it along
+  RtMutex watch_lock;      // M.preempt_timer: sysmon makes it, an M that ends takes it along
   G* allg;
   // netpoll: 0 while an M blocks in it, else when it was last polled (nanotime).
   uint32_t tid_base; // gtid()
@@ -195,6 +196,8 @@ void check_timers(P*, int64_t now, GList* out); // claims for those due
 bool netpoll_init();
 void netpoll(int64_t delay_ns, GList* out); // <0: block; 0: poll; >0: at most so long
 void netpoll_break();
+struct NetpollFds { int epoll, eventfd; };
+NetpollFds netpoll_fds();
 bool netpoll_any();                       // has anything been registered?
 bool netpoll_awaited();                   // does any G wait for a descriptor?
 void netpoll_forget_all();
@@ -237,6 +240,8 @@ M* new_m_record();                        // null at the cap, and without memory
 constexpr size_t kSigStack = 64 << 10;    // M.sigstack; a frame with AMX state takes 12 KB
 void template_request(M*);
 P* template_reclaim(bool* spinning);      // null: nobody waits for an M
+// A kernel thread of ours that is no M and takes none of the program's signals (main calls own_thread()). stack: bytes, 0: the default. False: not to be had.
+bool helper_start(void* (*main)(void*), size_t stack);
 void template_poke();                     // there is something for the template thread to do
 [[noreturn]] void template_loop();
 void m_main(M*);
@@ -262,16 +267,14 @@ void world_leave(M*);                     // g0, with a P: gives it up if the wo
 // ---- procs.cpp
 P* new_p(int id);
 int granted_procs();                      // by affinity mask and cgroup
-void procs_start();                       // while there are no other threads
-bool procs_give_up(int fd);               // watch_lock held: is it one of its descriptors? Not any more
-void procs_forget();                      // fork's child
-void watch_procs();                       // has that changed?
+void watch_procs();                       // has that changed? sysmon only
 
 // ---- sysmon.cpp, trace.cpp
 bool take_from(P*, M*);                   // the P of an M that is in program code; false: it is not
-bool sysmon_start();
+bool sysmon_start();                      // false: no kernel thread to be had
+void sysmon_await();                      // until it has begun
 void sysmon_wake();                       // if in deep sleep
-void schedtrace(int64_t now);
+void trace_start();                       // schedtrace=, from its own kernel thread
 
 inline bool chaos(unsigned one_in) { return GMP_UNLIKELY(g_config.chaos != 0) && fastrand() % one_in == 0; }
 

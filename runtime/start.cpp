@@ -59,11 +59,9 @@ static bool build(const char** why) {
     *why = "the kernel refuses an epoll instance or an eventfd (out of descriptors or memory?)";
     return false;
   }
-  procs_start();
   signals_begin();
   if (!make_ps(why) || !tls_init(why)) {
     netpoll_forget_all();
-    procs_forget();
     return false;
   }
   sched.lastpoll.store(nanotime());
@@ -128,13 +126,16 @@ bool start() {
   }
   g_mode.store(Mode::Running, std::memory_order_release);
   blocktrace_start();
-  if (!sysmon_start()) {
+  trace_start();
+  const bool watched = sysmon_start();
+  if (!watched) {
     sched.no_threads.store(true);
     sched.sysmon_wanted.store(true); // the template thread tries again
     template_poke();
   }
   if (g_scheduler_started) g_scheduler_started();
   want_spare(); // making one may need a lock of the program's malloc, and its holder another M
+  if (watched) sysmon_await();
   return true;
 }
 
@@ -145,7 +146,6 @@ void reset_in_child() {
   g_mode.store(Mode::Unstarted);
   t_g = nullptr;
   netpoll_forget_all();
-  procs_forget();
   lot_forget_all();
   m_forget_all();
   signals_forget();

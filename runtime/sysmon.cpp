@@ -2,13 +2,14 @@
 //   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
 //   * asks Gs that have computed for 10 ms to make room when there is other work (preempt.cpp),
 //   * robs Ms whose G blocks unannounced, or won't make room (syscall.cpp has the protocol),
-//   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms, prints schedtrace.
+//   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms.
 // It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (4 ms while every P runs a G, 10 ms when all are idle), and for
 // as long as nothing happens once all have been idle for 50 ms.
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 #include "runtime/blocktrace.hpp"
+#include "runtime/own_fds.hpp"
 #include "runtime/sched.hpp"
 #include "runtime/runq.hpp"
 
@@ -18,6 +19,8 @@ namespace gmp {
 constexpr int64_t kPatience = 20000000;
 
 constexpr int64_t kLookAtGrants = 3000000000; // the files of the cgroup cost 30 us
+
+static bool g_may_open; // files
 
 static bool other_work(P* p) {
   if (!runq::empty(p) || sched.runqsize.load() > 0) return true;
@@ -81,6 +84,9 @@ static void idle_timers(int64_t now) {
   ready_list(l);
 }
 
+// Where that is not to be known, what has used no processor for long is taken to be blocked.
+static bool blocked(M* m, bool brief) { return g_may_open ? in_kernel(m, brief) : !brief; }
+
 static bool retake(int64_t now) {
   bool did = false;
   for (int i = 0; i < sched.nprocs; i++) {
@@ -127,7 +133,7 @@ static bool retake(int64_t now) {
       if (held > 100000 && held < 4000000) {
         if (now - p->seen_state_at < 1000000 || !m || !other_work(p)) continue; // one that computes is not asked at every look
         p->seen_state_at = now;
-        if (in_kernel(m, true) && rob(p, m)) did = true;
+        if (blocked(m, true) && rob(p, m)) did = true;
         continue;
       }
       if (!m || held < 4000000 || !other_work(p)) continue;
@@ -141,13 +147,13 @@ static bool retake(int64_t now) {
       const int64_t used = cpu_time(m);
       const bool computed = used - p->seen_cpu >= 5000000;
       if (p->asked_at == 0) {
-        if (!computed && !in_kernel(m, false)) continue;
+        if (!computed && !blocked(m, false)) continue;
         if (computed && preempt_ask(m)) {
           p->asked_at = now;
           p->asked_cpu = used;
           continue;
         }
-      } else if (used - p->asked_cpu < kPatience && !in_kernel(m, false)) {
+      } else if (used - p->asked_cpu < kPatience && !blocked(m, false)) {
         if (used - p->asked_cpu > 1000000) preempt_ask(m); // the signal came at the wrong moment, or comes with the next tick
         continue;
       }
@@ -169,7 +175,9 @@ static bool all_running() {
 
 static void* sysmon_main(void*) {
   own_thread();
-  int64_t delay = 20000, idle_since = 0, traced = nanotime(), robbed_at = 0, granted_at = traced;
+  g_may_open = own_fds_begin();
+  sched.sysmon_begun.wake();
+  int64_t delay = 20000, idle_since = 0, robbed_at = 0, granted_at = nanotime();
   int quiet = 0;
   for (;;) {
     timespec ts{delay / 1000000000, delay % 1000000000};
@@ -184,8 +192,7 @@ static void* sysmon_main(void*) {
         std::atomic_thread_fence(std::memory_order_seq_cst);
         if (sched.npidle.load() == sched.nprocs) {
           if (g_all_asleep && all_asleep()) g_all_asleep();
-          int64_t nap = g_all_asleep ? 250000000 : g_config.schedtrace_ms ? int64_t(g_config.schedtrace_ms) * 1000000 : 3600000000000;
-          sched.sysmon_note.sleep_for(nap);
+          sched.sysmon_note.sleep_for(g_all_asleep ? 250000000 : 3600000000000);
         }
         sched.sysmon_deep.store(false);
         idle_since = 0;
@@ -210,7 +217,7 @@ static void* sysmon_main(void*) {
       robbed_at = now;
       preempt_robbed();
     }
-    if (now - granted_at >= kLookAtGrants) {
+    if (now - granted_at >= kLookAtGrants && g_may_open) {
       granted_at = now;
       watch_procs();
     }
@@ -219,10 +226,6 @@ static void* sysmon_main(void*) {
     else if (++quiet > 50) delay *= 2;
     int64_t cap = all_idle ? 10000000 : all_running() ? 4000000 : 1000000;
     if (delay > cap) delay = cap;
-    if (g_config.schedtrace_ms && now - traced >= int64_t(g_config.schedtrace_ms) * 1000000) {
-      traced = now;
-      schedtrace(now);
-    }
   }
   return nullptr;
 }
@@ -231,19 +234,8 @@ void sysmon_wake() {
   if (sched.sysmon_deep.exchange(false)) sched.sysmon_note.wake();
 }
 
-// False: no kernel thread to be had.
-bool sysmon_start() {
-  uint64_t block = ~((1ull << 31) | (1ull << 32)), old = 0;
-  sys(SYS_rt_sigprocmask, 2, &block, &old, 8);
-  pthread_attr_t a;
-  pthread_attr_init(&a);
-  pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
-  pthread_attr_setstacksize(&a, (64 << 10) + shell_overhead());
-  unsigned long t;
-  int e = g_real_pthread_create(&t, &a, sysmon_main, nullptr);
-  pthread_attr_destroy(&a);
-  sys(SYS_rt_sigprocmask, 2, &old, 0, 8);
-  return e == 0;
-}
+bool sysmon_start() { return helper_start(sysmon_main, 64 << 10); }
+
+void sysmon_await() { sched.sysmon_begun.sleep(); }
 
 } // namespace gmp

@@ -31,7 +31,7 @@ const char* wait_reason_name(WaitReason r) {
   return "?";
 }
 
-void schedtrace(int64_t now) {
+static void schedtrace(int64_t now) {
   char b[1024];
   long runnable = 0, running = 0, insys = 0, waiting = 0;
   {
@@ -77,6 +77,24 @@ void schedtrace(int64_t now) {
     say("  G%ld: status=%s(%s) name=%s", long(g->goid), st[int(s)], wait_reason_name(g->reason), g->name[0] ? g->name : "-");
     shown++;
   }
+}
+
+// Not sysmon, which has no standard error (own_fds.cpp).
+static void* trace_main(void*) {
+  own_thread();
+  const int64_t every = int64_t(g_config.schedtrace_ms) * 1000000;
+  for (int64_t next = nanotime() + every;; next += every) {
+    for (int64_t now; (now = nanotime()) < next;) {
+      const timespec ts{(next - now) / 1000000000, (next - now) % 1000000000};
+      sys(SYS_nanosleep, &ts, 0);
+    }
+    schedtrace(nanotime());
+  }
+  return nullptr;
+}
+
+void trace_start() {
+  if (g_config.schedtrace_ms && !helper_start(trace_main, 0)) say("schedtrace=%d: no thread for it", g_config.schedtrace_ms);
 }
 
 } // namespace gmp
