@@ -14,6 +14,8 @@ namespace {
 enum : uint32_t { kDump = 1, kDeadlock = 2 };
 constinit std::atomic<uint32_t> g_wanted{0}, g_done{0};
 bool g_told; // the deadlock
+enum : int { kUnknown, kForEver, kMayWake };
+constinit std::atomic<int> g_verdict{kUnknown}; // is there a signal's handler that may end it? Told before the stacks, which may never be
 
 // Signals whose handlers may wake somebody. Faults come from the program itself.
 size_t handled_signals(char* b, size_t size) {
@@ -35,6 +37,13 @@ size_t handled_signals(char* b, size_t size) {
 }
 
 void serve(uint32_t wanted) {
+  if (wanted & kDeadlock) {
+    char handled[256];
+    const bool may_wake = handled_signals(handled, sizeof handled) != 0;
+    g_verdict.store(may_wake ? kMayWake : kForEver, std::memory_order_relaxed);
+    if (may_wake) say("all threads are asleep, for ever unless a signal comes (the program handles %s)", handled);
+    else say("all threads are asleep: deadlock");
+  }
   dump_print();
   if (wanted & kDeadlock) {
     g_done.store(1, std::memory_order_release);
@@ -63,18 +72,14 @@ void on_signal(int, void*, void*) {
   else say("dump of process %d: no thread has been made yet", int(sys(SYS_getpid)));
 }
 
-// sysmon.
+// sysmon, which has no standard error (own_fds.cpp).
 void all_asleep_now() {
   if (g_told) return;
   g_told = true;
-  char handled[256];
-  const bool may_wake = handled_signals(handled, sizeof handled) != 0;
-  if (may_wake) say("all threads are asleep, for ever unless a signal comes (the program handles %s)", handled);
-  else say("all threads are asleep: deadlock");
   want(kDeadlock);
   const int64_t until = nanotime() + 5000000000; // a lock of ld.so or malloc may be what all wait for
   while (!g_done.load(std::memory_order_acquire) && nanotime() < until) futex_wait(&g_done, 0, 100000000);
-  if (g_config.deadlock == Config::Deadlock::Abort && !may_wake) abort_now();
+  if (g_config.deadlock == Config::Deadlock::Abort && g_verdict.load(std::memory_order_relaxed) == kForEver) abort_now();
 }
 
 // Most signals are the program's Gs'; the dumper takes none but the one that asks.
@@ -82,6 +87,7 @@ void dumper_start() {
   g_wanted.store(0, std::memory_order_relaxed); // a fork may have come between
   g_done.store(0, std::memory_order_relaxed);
   g_told = false;
+  g_verdict.store(kUnknown, std::memory_order_relaxed);
   pthread_attr_t a;
   pthread_attr_init(&a);
   pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);

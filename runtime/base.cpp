@@ -64,12 +64,24 @@ size_t format(char* buf, size_t size, const char* fmt, ...) {
   return n;
 }
 
+constinit thread_local bool t_own_fds = false;
+
+// The line of a thread that has left the program's descriptors (own_fds.cpp) goes by way of them. Linux 5.6; rare: what is fatal.
+static void write_from_apart(const char* b, size_t n) {
+  const long self = sys(434 /*pidfd_open*/, sys(SYS_getpid), 0);
+  const long fd = self < 0 ? self : sys(438 /*pidfd_getfd*/, self, 2, 0);
+  sys(SYS_write, fd, b, n);
+  sys(SYS_close, fd);
+  sys(SYS_close, self);
+}
+
 static void vsay(const char* fmt, va_list ap) {
   char b[512];
   memcpy(b, "gmp: ", 5);
   size_t n = 5 + vformat(b + 5, sizeof b - 6, fmt, ap);
   b[n++] = '\n';
-  sys(SYS_write, 2, b, n); // one write: lines of several threads don't mix
+  if (t_own_fds) write_from_apart(b, n);
+  else sys(SYS_write, 2, b, n); // one write: lines of several threads don't mix
 }
 
 void say(const char* fmt, ...) {

@@ -22,6 +22,7 @@ bool own_fds_begin() {
   unsigned lo = unsigned(netpoll_fds().epoll), hi = unsigned(netpoll_fds().eventfd);
   if (lo > hi) std::swap(lo, hi);
   if (sys(SYS_close_range, hi + 1, ~0u, kUnshare) != 0) return false; // what is above need not be copied
+  t_own_fds = true;
   if (lo > 0) sys(SYS_close_range, 0u, lo - 1, 0u);
   if (hi > lo + 1) sys(SYS_close_range, lo + 1, hi - 1, 0u);
   return true;
