@@ -22,7 +22,7 @@ refused() {
   natively "$program" "$@" >"$BATS_TEST_TMPDIR/native"
   for p in "${maxprocs[@]}"; do
     status=0
-    watched "$patience" strace -f -o "$log" "${specs[@]}" env LD_PRELOAD="$library" GMP_MAXPROCS="$p" GMP_DEBUG="$(debug)" "$program" "$@" \
+    watched "$patience" strace -f -o "$log" "${specs[@]}" env LD_PRELOAD="$library" GMP_MAXPROCS="$p" GMP_DEBUG="${GMP_DEBUG:-}" "$program" "$@" \
       >"$BATS_TEST_TMPDIR/out" 2>"$BATS_TEST_TMPDIR/err" || status=$?
     [ "$status" = 0 ] && diff "$BATS_TEST_TMPDIR/native" "$BATS_TEST_TMPDIR/out" && continue
     echo "status $status at GMP_MAXPROCS=$p; to reproduce: strace -f -o /dev/null $(quoted "${specs[@]}") env LD_PRELOAD=$library GMP_MAXPROCS=$p $program $*"
