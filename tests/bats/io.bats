@@ -34,6 +34,7 @@ setup() { need_build; }
 @test "io_socket: shutdown wakes receiver" { both io_socket shutdown_wakes_receiver; }
 
 @test "io_fd: number reused at once" { both io_fd number_reused_at_once; }
+@test "io_fd: lowest free number beside threads that compute" { both io_fd lowest_free_number_beside_threads_that_compute; }
 @test "io_fd: number reused after other closers" { both io_fd number_reused_after_other_closers; }
 @test "io_fd: dup shares the file" { both io_fd dup_shares_the_file; }
 @test "io_fd: non blocking" { both io_fd non_blocking; }

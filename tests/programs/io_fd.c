@@ -36,6 +36,32 @@ CASE(number_reused_at_once) {
   close_pair(fd);
 }
 
+static _Atomic bool computed;
+static void* compute(void* unused) {
+  while (!computed) {}
+  return unused;
+}
+
+// Whatever is opened on the program's behalf meanwhile has no number of the program's, not even for a moment.
+CASE(lowest_free_number_beside_threads_that_compute) {
+  pthread_t t[6];
+  for (int i = 0; i < 6; i++) t[i] = start(compute, NULL);
+  int lowest = -1;
+  for (int64_t until = now_ns(CLOCK_MONOTONIC) + 300000000; now_ns(CLOCK_MONOTONIC) < until;) {
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    SYS(fd);
+    if (lowest < 0) lowest = fd;
+    EQ(fd, lowest);
+    int copy = fcntl(fd, F_DUPFD, lowest);
+    EQ(copy, lowest + 1);
+    SYS(close(copy));
+    SYS(close(fd));
+    if (fd % 2) sched_yield();
+  }
+  computed = true;
+  for (int i = 0; i < 6; i++) finish(t[i]);
+}
+
 // Closed by ways other than close(): stdio, dup2, close_range.
 CASE(number_reused_after_other_closers) {
   for (int i = 0; i < 200; i++) {

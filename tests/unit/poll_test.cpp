@@ -3,6 +3,8 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <thread>
+#include "runtime/own_fds.hpp"
 #include "unit.hpp"
 using namespace unit;
 
@@ -232,6 +234,32 @@ static void observers_and_consumers() {
   }
 }
 
+// What sysmon does at its start, by a kernel thread: no descriptor but netpoll's two, and what it says comes out all the same.
+static void apart() {
+  int f[2], was = dup(2);
+  CHECK(pipe2(f, O_CLOEXEC) == 0 && was >= 0 && dup2(f[1], 2) == 2);
+  static bool begun, empty, kept;
+  std::thread([] {
+    begun = own_fds_begin();
+    empty = fcntl(0, F_GETFD) < 0 && fcntl(1, F_GETFD) < 0 && fcntl(2, F_GETFD) < 0;
+    kept = fcntl(netpoll_fds().epoll, F_GETFD) >= 0 && fcntl(netpoll_fds().eventfd, F_GETFD) >= 0;
+    char b[64];
+    CHECK(read_file("/proc/self/stat", b, sizeof b) > 0);
+    CHECK(fcntl(0, F_GETFD) < 0);
+    if (begun) say("from %s", "apart");
+  }).join();
+  dup2(was, 2);
+  close(was);
+  close(f[1]);
+  char b[64] = "";
+  const ssize_t n = read(f[0], b, sizeof b - 1);
+  close(f[0]);
+  if (!begun) return; // Linux before 5.9
+  CHECK(empty);
+  CHECK(kept);
+  CHECK(n > 0 && !strcmp(b, "gmp: from apart\n"));
+}
+
 int main(int argc, char** argv) {
   return run(argc, argv,
              {{"many readers, bursts, the baton", baton},
@@ -241,5 +269,6 @@ int main(int argc, char** argv) {
               {"a hang-up wakes all", hang_up_wakes_all},
               {"a forgotten number", forget},
               {"several descriptors", many_descriptors},
+              {"a table of descriptors apart", apart},
               {"observers beside a consumer", observers_and_consumers}});
 }
