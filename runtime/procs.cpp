@@ -1,4 +1,5 @@
 // The number of Ps: what the machine grants, and its change while running.
+#include <initializer_list>
 #include <new>
 #include <sched.h>
 #include <sys/syscall.h>
