@@ -1,6 +1,7 @@
 // The function behind a hook: what the program would have got without us. That is dlsym(RTLD_NEXT), but until 2.33 libc keeps dlsym in libdl,
 // which a program need not have loaded, and which calls pthread_once itself. There the libraries behind us are looked through by hand, for
 // such a libc is not served and its programs shall run (preload/standaside.cpp).
+#include <dlfcn.h>
 #include <elf.h>
 #include <link.h>
 #include <cstring>
@@ -62,6 +63,14 @@ void* behind_us(const char* name) {
   return nullptr;
 }
 
+// dlvsym passes over who defines the name without a version (a sanitizer's library, a tracer preloaded with us), though ld.so binds the program's
+// versioned reference to him: libc's version is meant where the next definition is libc's, no further. (dlsym would find him, but not the names that libc
+// has for old programs only, and failing it calls malloc.)
+bool same_file(const void* a, const void* b) {
+  Dl_info x, y;
+  return dladdr(a, &x) && dladdr(b, &y) && x.dli_fbase == y.dli_fbase;
+}
+
 } // namespace
 
 GMP_NOINLINE void* find_real(const char* name, const char* version) {
@@ -72,7 +81,11 @@ GMP_NOINLINE void* find_real(const char* name, const char* version) {
     if (!p && __libc_dlopen_mode("libpthread.so.0", RTLD_NOW | int(0x80000000) /*__RTLD_DLOPEN*/)) p = behind_us(name);
   } else {
     if (version) p = dlvsym(RTLD_NEXT, name, version);
-    if (!p) p = dlsym(RTLD_NEXT, name);
+    if (p) {
+      if (void* next = behind_us(name); next && !same_file(next, p)) p = next;
+    } else {
+      p = dlsym(RTLD_NEXT, name);
+    }
   }
   if (!p) die("libc has no %s: unset LD_PRELOAD or use GMP_DISABLE=1", name);
   return p;

@@ -103,7 +103,7 @@ GO
     name=${program##*/}
     case $name in *.so | static_program | gnu_mp | many) continue ;; esac
     for c in $("$program" --list); do
-      grep -qE "(both |/)$name\"? $c( |;|$)" "$here"/*.bats || { echo "no test runs: $name $c"; missing=1; }
+      grep -qE "(both |/|{ )$name\"? $c( |;|$)" "$here"/*.bats || { echo "no test runs: $name $c"; missing=1; }
     done
   done
   [ "$missing" = 0 ]

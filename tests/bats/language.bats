@@ -42,3 +42,12 @@ setup() { need_build; }
 @test "stdcpp: stop tokens" { both stdcpp stop_tokens; }
 @test "stdcpp: thread itself" { both stdcpp thread_itself; }
 @test "stdcpp: shared ptr counts" { both stdcpp shared_ptr_counts; }
+
+# sanitized CASE: where its compiler and this system have the sanitizer
+sanitized() {
+  [ "$("$programs/sanitized" --list 2>/dev/null | wc -l)" = 3 ] || skip "no thread sanitizer here"
+  both sanitized "$1"
+}
+@test "sanitized: waits for a condition" { sanitized waits_for_a_condition; }
+@test "sanitized: waits for a condition and the clock" { sanitized waits_for_a_condition_and_the_clock; }
+@test "sanitized: other locks" { sanitized other_locks; }
