@@ -260,14 +260,22 @@ int cond_broadcast(pthread_cond_t* c) { return GMP_UNLIKELY(native()) ? REAL(pth
 
 using namespace gmp;
 
+// libc has most of these in two versions. Who stands before us and passes calls on (faketime, mutrace) asks for one of them by dlvsym, which, unlike
+// ld.so for a program, does not take a name without a version for it: it would find libc's, to which the words of a variable mean something else than
+// to us. So they are exported in both, under which programs and dlsym find them too.
+#define GMP_BOTH_VERSIONS(name)                                                                                        \
+  GMP_ALIAS(old_cond_##name, our_cond_##name);                                                                         \
+  asm(".symver our_cond_" #name ", pthread_cond_" #name "@@GLIBC_2.3.2, remove");                                      \
+  asm(".symver old_cond_" #name ", pthread_cond_" #name "@GLIBC_2.2.5, remove")
+
 // libc's judges the attributes and writes the words that tell clock and sharing.
-GMP_HOOK int pthread_cond_init(pthread_cond_t* c, const pthread_condattr_t* attr) {
+GMP_HOOK int our_cond_init(pthread_cond_t* c, const pthread_condattr_t* attr) {
   if (attr || native()) return REAL(pthread_cond_init)(c, attr);
   memset(c, 0, sizeof *c);
   return 0;
 }
 
-GMP_HOOK int pthread_cond_destroy(pthread_cond_t* c) {
+GMP_HOOK int our_cond_destroy(pthread_cond_t* c) {
   if (!native() && !layout().is_shared(c)) {
     while (GMP_UNLIKELY(__atomic_load_n(&ours(c).visitors, __ATOMIC_ACQUIRE) > 0)) sleep_until(nanotime() + 1000000);
     return 0;
@@ -278,15 +286,15 @@ GMP_HOOK int pthread_cond_destroy(pthread_cond_t* c) {
   return r;
 }
 
-GMP_HOOK int pthread_cond_signal(pthread_cond_t* c) { return cond_signal(c); }
-GMP_HOOK int pthread_cond_broadcast(pthread_cond_t* c) { return cond_broadcast(c); }
+GMP_HOOK int our_cond_signal(pthread_cond_t* c) { return cond_signal(c); }
+GMP_HOOK int our_cond_broadcast(pthread_cond_t* c) { return cond_broadcast(c); }
 
-GMP_HOOK int pthread_cond_wait(pthread_cond_t* c, pthread_mutex_t* m) {
+GMP_HOOK int our_cond_wait(pthread_cond_t* c, pthread_mutex_t* m) {
   if (native()) return REAL(pthread_cond_wait)(c, m);
   return cond_wait(c, m, nullptr);
 }
 
-GMP_HOOK int pthread_cond_timedwait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* abs) {
+GMP_HOOK int our_cond_timedwait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* abs) {
   if (native()) return REAL(pthread_cond_timedwait)(c, m, abs);
   if (uint64_t(abs->tv_nsec) >= 1'000'000'000) return EINVAL;
   Until u{layout().word(c) & layout().clock ? CLOCK_MONOTONIC : CLOCK_REALTIME, abs};
@@ -299,3 +307,10 @@ GMP_HOOK int pthread_cond_clockwait(pthread_cond_t* c, pthread_mutex_t* m, clock
   Until u{clock, abs};
   return cond_wait(c, m, &u);
 }
+
+GMP_BOTH_VERSIONS(init);
+GMP_BOTH_VERSIONS(destroy);
+GMP_BOTH_VERSIONS(signal);
+GMP_BOTH_VERSIONS(broadcast);
+GMP_BOTH_VERSIONS(wait);
+GMP_BOTH_VERSIONS(timedwait);

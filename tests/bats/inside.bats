@@ -88,13 +88,15 @@ os.execvp(sys.argv[1], sys.argv[1:])' "$@"
 
 @test "another preloaded library before or behind ours" {
   need_library
-  local order p
+  local order p program words
   natively "$programs/inside" >"$BATS_TEST_TMPDIR/native"
   natively "$programs/io_stream" >>"$BATS_TEST_TMPDIR/native"
+  natively "$programs/cond" signal_one_by_one >>"$BATS_TEST_TMPDIR/native"
   for order in "$programs/lib_between.so $library" "$library $programs/lib_between.so"; do
     for p in "${maxprocs[@]}"; do
-      for program in inside io_stream; do
-        watched "$patience" env LD_PRELOAD="$order" GMP_MAXPROCS="$p" "$programs/$program"
+      for program in inside io_stream "cond signal_one_by_one"; do
+        read -ra words <<<"$program"
+        watched "$patience" env LD_PRELOAD="$order" GMP_MAXPROCS="$p" "$programs/${words[0]}" "${words[@]:1}"
       done >"$BATS_TEST_TMPDIR/out"
       diff "$BATS_TEST_TMPDIR/native" "$BATS_TEST_TMPDIR/out"
     done
