@@ -242,6 +242,9 @@ struct SyscallScope {
   ~SyscallScope() { exit_syscall(); }
   SyscallScope(const SyscallScope&) = delete;
 };
+// After a system call that did not wait, made without any other verb: the calling G makes room if it has been asked to, as the kernel would change threads
+// here. (Programs let their own locks go around such calls; at another moment whoever waits for one may never meet it free.)
+void call_done();
 // A system call with the P handed off meanwhile.
 template <class... A> inline long blocking_sys(long n, A... a) {
   enter_syscall();

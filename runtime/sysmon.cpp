@@ -1,10 +1,10 @@
 // sysmon: a thread without a P that keeps the others honest. It
 //   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
-//   * asks Gs that have computed for 10 ms to make room when there is other work (preempt.cpp),
+//   * asks Gs that have computed for 4 ms to make room when there is other work (preempt.cpp),
 //   * robs Ms whose G blocks unannounced, or won't make room (syscall.cpp has the protocol),
-//   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 10 ms.
-// It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (4 ms while every P runs a G, 10 ms when all are idle), and for
-// as long as nothing happens once all have been idle for 50 ms.
+//   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 2 ms.
+// It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (while every P runs a G 2 ms if others wait, else 4 ms; 10 ms when
+// all are idle), and for as long as nothing happens once all have been idle for 50 ms.
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
@@ -17,6 +17,11 @@ namespace gmp {
 
 // The signal comes with the kernel's tick (1 to 10 ms) and may find its G in libc a few times.
 constexpr int64_t kPatience = 20000000;
+
+// About the kernel's own slice: threads that spin for each other, or pass a lock of their own making on, count on it. (With Go's 10 ms a program of such
+// threads took four times as long on one P as on one processor.)
+constexpr int64_t kSlice = 4000000, kSliceSeen = kSlice / 2; // from the latter on it is watched how much of it is spent on a processor
+constexpr int64_t kPollEvery = 2000000;
 
 constexpr int64_t kLookAtGrants = 3000000000; // the files of the cgroup cost 30 us
 
@@ -130,22 +135,22 @@ static bool retake(int64_t now) {
       M* m = p->m;
       if (m && chaos(2)) preempt_ask(m);
       // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for 10 ms.
-      if (held > 100000 && held < 4000000) {
+      if (held > 100000 && held < kSliceSeen) {
         if (now - p->seen_state_at < 1000000 || !m || !other_work(p)) continue; // one that computes is not asked at every look
         p->seen_state_at = now;
         if (blocked(m, true) && rob(p, m)) did = true;
         continue;
       }
-      if (!m || held < 4000000 || !other_work(p)) continue;
+      if (!m || held < kSliceSeen) continue;
       // Time on a processor is what counts: with more Ms than free processors, robbing one that the kernel has not let run would
       // only add a kernel thread that waits for the same.
       if (p->seen_cpu_tick != p->schedtick) {
         p->seen_cpu_tick = p->schedtick;
         p->seen_cpu = cpu_time(m);
       }
-      if (held < 10000000) continue;
+      if (held < kSlice || !other_work(p)) continue;
       const int64_t used = cpu_time(m);
-      const bool computed = used - p->seen_cpu >= 5000000;
+      const bool computed = used - p->seen_cpu >= kSliceSeen / 2;
       if (p->asked_at == 0) {
         if (!computed && !blocked(m, false)) continue;
         if (computed && preempt_ask(m)) {
@@ -166,10 +171,13 @@ static bool retake(int64_t now) {
 }
 
 // No idle P to wake, none to take from a system call: each look only takes a processor away from those who work.
-static bool all_running() {
+static bool all_running(bool* others_wait) {
+  *others_wait = false;
   if (sched.npidle.load() != 0) return false;
-  for (int i = 0; i < sched.nprocs; i++)
+  for (int i = 0; i < sched.nprocs; i++) {
     if (sched.allp[i]->status.load(std::memory_order_relaxed) != PStatus::Running) return false;
+    *others_wait = *others_wait || other_work(sched.allp[i]);
+  }
   return true;
 }
 
@@ -204,7 +212,7 @@ static void* sysmon_main(void*) {
       idle_since = 0;
     }
     int64_t last = sched.lastpoll.load();
-    if (netpoll_any() && last != 0 && now - last > 10000000 && sched.lastpoll.compare_exchange_strong(last, now)) {
+    if (netpoll_any() && last != 0 && now - last > kPollEvery && sched.lastpoll.compare_exchange_strong(last, now)) {
       GList l;
       netpoll(0, &l);
       ready_list(l);
@@ -224,7 +232,8 @@ static void* sysmon_main(void*) {
     if (GMP_UNLIKELY(sched.stopping.load(std::memory_order_relaxed))) continue; // the Ps are the stopper's to take
     if (retake(now)) quiet = 0, delay = 20000;
     else if (++quiet > 50) delay *= 2;
-    int64_t cap = all_idle ? 10000000 : all_running() ? 4000000 : 1000000;
+    bool others_wait;
+    int64_t cap = all_idle ? 10000000 : !all_running(&others_wait) ? 1000000 : others_wait ? kSlice / 2 : 4000000;
     if (delay > cap) delay = cap;
   }
   return nullptr;

@@ -15,6 +15,7 @@ setup() { need_build; }
 @test "preempt: handlers beside preemption" { both preempt handlers_beside_preemption; }
 @test "preempt: sigurg is the programs" { both preempt sigurg_is_the_programs; }
 @test "preempt: fork and exec beside spinners" { both preempt fork_and_exec_beside_spinners; }
+@test "preempt: lock let go around calls" { both preempt lock_let_go_around_calls; }
 @test "preempt_registers: registers survive" { both preempt_registers registers_survive; }
 
 # In chaos mode sysmon asks whoever runs at every look, and every hook may be the point.

@@ -1,4 +1,5 @@
 // Threads that call nothing for long make room for others, and notice nothing of it.
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -252,4 +253,79 @@ CASE(fork_and_exec_beside_spinners) {
   }
   atomic_store(&stop, true);
   for (int i = 0; i < kSpinners; i++) finish(t[i]);
+}
+
+// An interpreter's lock: free around each call of the kernel, taken again at once. Who waits for it for 5 ms asks for it and is then waited for.
+static pthread_mutex_t inner = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t is_free = PTHREAD_COND_INITIALIZER, is_taken = PTHREAD_COND_INITIALIZER;
+static bool taken;
+static long takings;
+static atomic_bool asked_for;
+
+static void take(void) {
+  OK(pthread_mutex_lock(&inner));
+  while (taken) {
+    const long before = takings;
+    const struct timespec until = in_ms(CLOCK_REALTIME, 5);
+    if (pthread_cond_timedwait(&is_free, &inner, &until) == ETIMEDOUT && taken && takings == before) atomic_store(&asked_for, true);
+  }
+  taken = true;
+  takings++;
+  OK(pthread_cond_signal(&is_taken));
+  OK(pthread_mutex_unlock(&inner));
+}
+static void let_go(void) {
+  OK(pthread_mutex_lock(&inner));
+  const long mine = takings;
+  taken = false;
+  OK(pthread_cond_signal(&is_free));
+  if (atomic_exchange(&asked_for, false))
+    while (takings == mine) OK(pthread_cond_wait(&is_taken, &inner));
+  OK(pthread_mutex_unlock(&inner));
+}
+
+static int fed[2];
+static void* look_whether_fed(void* rounds) {
+  take();
+  while (!atomic_load(&stop)) {
+    for (int i = 0; i < 20000; i++) __asm__ volatile("" ::: "memory");
+    ++*(long*)rounds;
+    let_go();
+    struct pollfd p = {fed[0], POLLIN, 0};
+    poll(&p, 1, 20);
+    take();
+  }
+  let_go();
+  return NULL;
+}
+
+// One thread looks whether there is something to read and another reads it: the first is to be out of the way soon. (It went round thousands of times for
+// each, on one P, when it was made to wait in its own code alone, where it has the lock, and after 14 ms.)
+CASE(lock_let_go_around_calls) {
+  enum { kItems = 20 };
+  reset();
+  SYS(pipe(fed));
+  const pid_t feeder = fork();
+  if (feeder == 0) {
+    for (int i = 0; i < kItems; i++) {
+      pause_ms(5);
+      if (write(fed[1], "x", 1) != 1) _exit(1);
+    }
+    _exit(0);
+  }
+  SYS(feeder);
+  long rounds = 0;
+  pthread_t t = start(look_whether_fed, &rounds);
+  char c;
+  for (int i = 0; i < kItems; i++) {
+    EQ(read(fed[0], &c, 1), 1);
+    take();
+    let_go();
+  }
+  atomic_store(&stop, true);
+  finish(t);
+  CHECK(rounds < 1000 * kItems);
+  SYS(waitpid(feeder, NULL, 0));
+  close(fed[0]);
+  close(fed[1]);
 }
