@@ -14,6 +14,8 @@
 #include "hooks/signal.hpp"
 #include "runtime/lend.hpp"
 
+extern "C" int __register_atfork(void (*)(), void (*)(), void (*)(), void*);
+
 namespace gmp {
 
 GMP_REAL(fork);
@@ -46,9 +48,9 @@ void process_in_child() {
 static void first_atfork_handler() {
   if (!native()) process_in_child();
 }
-extern "C" int __register_atfork(void (*)(), void (*)(), void (*)(), void*);
+GMP_REAL(__register_atfork); // libc's: Firefox has one of its own, which keeps what it is given for forks of its own
 // The first to run in the parent too: others may take the G to another kernel thread.
-void process_start() { __register_atfork(nullptr, has_child, first_atfork_handler, nullptr); }
+void process_start() { REAL(__register_atfork)(nullptr, has_child, first_atfork_handler, nullptr); }
 
 static long wait_for(pid_t pid, int* status, int options, rusage* usage) {
   test_cancel();

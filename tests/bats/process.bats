@@ -18,6 +18,9 @@ setup() { need_build; }
 @test "process: atfork handlers" { both process atfork_handlers; }
 @test "process: child makes threads" { both process child_makes_threads; }
 
+@test "atfork_own: child closes what others wait for" { both atfork_own child_closes_what_others_wait_for; }
+@test "atfork_own: child makes threads" { both atfork_own child_makes_threads; }
+
 @test "handlers: while threads work" { both handlers while_threads_work; }
 @test "handlers: while all are blocked" { both handlers while_all_are_blocked; }
 @test "handlers: each waiter is told" { both handlers each_waiter_is_told; }
