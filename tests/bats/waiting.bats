@@ -48,3 +48,4 @@ setup() { need_build; }
 @test "sleep: thousand sleepers" { both sleep thousand_sleepers; }
 @test "sleep: order of deadlines" { both sleep order_of_deadlines; }
 @test "sleep: beside computing" { both sleep beside_computing; }
+@test "sleep: little and often" { both sleep little_and_often; }

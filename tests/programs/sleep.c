@@ -1,6 +1,7 @@
 // Sleeping: never shorter than asked, in the order of deadlines, refused where the time is no time.
 #include "check.h"
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 static int64_t since(int64_t before) { return now_ns(CLOCK_MONOTONIC) - before; }
 
@@ -120,4 +121,25 @@ CASE(beside_computing) {
   for (int i = 0; i < 30; i++) pause_ms(1);
   stop = true;
   for (int i = 0; i < 4; i++) finish(t[i]);
+}
+
+// A program that does little, ten times a second, is idle: the rest of the process does not stay awake for it. (The library's watching thread took sixty
+// naps after each time, several times what the program itself cost.)
+static long switches(void) {
+  struct rusage r;
+  EQ(getrusage(RUSAGE_SELF, &r), 0);
+  return r.ru_nvcsw + r.ru_nivcsw;
+}
+static void* now_and_then(void* argument) {
+  for (int i = 0; i < 5; i++) pause_ms(100);
+  long before = switches();
+  for (int i = 0; i < 20; i++) pause_ms(100);
+  *(long*)argument = switches() - before;
+  return NULL;
+}
+CASE(little_and_often) {
+  long n = 0;
+  finish(start(now_and_then, &n));
+  fprintf(stderr, "%ld switches\n", n);
+  CHECK(n < 20 * 25);
 }
