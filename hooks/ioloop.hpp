@@ -44,6 +44,7 @@ struct FdWait {
   int64_t deadline = kNoDeadline;
 
   FdWait(int f, Dir d, FdRec* r) : fd(f), dir(d), rec(r) {
+    make_room();
     uint32_t s = r->state.load(std::memory_order_acquire);
     gen = s & FdRec::kGenMask;
     wgen = fd_wait_generation(r);

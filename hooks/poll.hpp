@@ -70,6 +70,7 @@ inline bool poll_ahead(PollHold& hold, PollItem* items, long n, bool* empty) {
 // handoff(): the kernel's call, waiting. None of these calls restarts after a handler. safe: prepare() may read before the kernel has.
 template <class Scan, class Prepare, class Full>
 inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prepare, Full handoff, bool safe = false) {
+  make_room();
   PollHold hold(items);
   long n = safe && deadline != 0 ? prepare() : -1;
   bool empty = false;

@@ -153,6 +153,8 @@ struct alignas(64) P {
   std::atomic<PStatus> status;
   uint32_t schedtick, syscalltick, polltick, next_streak;
   uint32_t hog_tick;                 // when it took a preempted G last
+  uint32_t asks, asks_tick;          // share_p(): calls in this turn; which turn that is
+  uint64_t asks_since;               // cycles() at the third
   M* m;
   P* link;                           // idle list
   int id;

@@ -182,6 +182,9 @@ size_t requeue(const void* from, const void* to, size_t n_wake, size_t n_requeue
                FnRef<void(size_t woken, size_t moved, size_t left)> after);
 
 void yield();                          // to the end of the global queue's order; foreign: sched_yield
+// Before a call that need not wait when there is something for it (poll, recv, send, accept): who calls again and again and never waits lets others go
+// first every 0.1 ms. exit_syscall() does the same. Foreign: nothing.
+void make_room();
 Wait sleep_until(int64_t deadline);    // Timeout is the normal end
 
 // Ends target's present wait (any kind) with Interrupted, if it is in one, or its interruptible_sys(). False: it was not

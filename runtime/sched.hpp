@@ -273,6 +273,7 @@ void watch_procs();                       // has that changed? sysmon only
 bool take_from(P*, M*);                   // the P of an M that is in program code; false: it is not
 bool sysmon_start();                      // false: no kernel thread to be had
 void sysmon_await();                      // until it has begun
+void share_p(G* g);                       // in the runtime, with a P: make_room()
 void sysmon_wake();                       // if in deep sleep
 void trace_start();                       // schedtrace=, from its own kernel thread
 

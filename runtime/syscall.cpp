@@ -136,7 +136,10 @@ void exit_syscall() {
   uint8_t prev = g->in_rt.load(std::memory_order_relaxed);
   g->in_rt.store(1, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
-  if (g->insys.load(std::memory_order_relaxed)) leave_syscall(g); // else a handler's verb has ended it already
+  if (g->insys.load(std::memory_order_relaxed)) { // else a handler's verb has ended it already
+    leave_syscall(g);
+    share_p(g);
+  }
   leave_rt(g, prev);
 }
 

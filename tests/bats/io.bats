@@ -59,6 +59,8 @@ setup() { need_build; }
 @test "io_poll: epoll one shot by many" { both io_poll epoll_one_shot_by_many; }
 @test "io_poll: epoll edge triggered" { both io_poll epoll_edge_triggered; }
 @test "io_poll: epoll add while waiting" { both io_poll epoll_add_while_waiting; }
+@test "io_poll: busy loop makes room" { both io_poll busy_loop_makes_room; }
+@test "io_poll: busy calls and sleepers" { both io_poll busy_calls_and_sleepers; }
 
 @test "io_fortify: read checked" { both io_fortify read_checked; }
 @test "io_fortify: recv checked" { both io_fortify recv_checked; }
