@@ -80,7 +80,6 @@ struct FdWait {
     if (r > 0 && (dir == Dir::Write || r >= 4096)) fd_nudge(rec, dir == Dir::Read ? Dir::Write : Dir::Read);
     if (GMP_UNLIKELY(woken) && r != -EAGAIN) poll_pass(fd, dir);
     if (GMP_UNLIKELY(kept >= 0)) let_go();
-    if (!timed) call_done(); // else it has waited
     return r;
   }
   void let_go();

@@ -77,10 +77,7 @@ inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prep
   const bool ahead = n > 0 && poll_ahead(hold, items, n, &empty);
   // Else the first look is without any preparation: often something is ready, and then nothing need be registered.
   long r = ahead && empty ? 0 : scan();
-  if (r != 0 || deadline == 0) {
-    call_done();
-    return r;
-  }
+  if (r != 0 || deadline == 0) return r;
   if (!ahead) {
     n = prepare();
     if (n < 0) return handoff();

@@ -183,7 +183,8 @@ size_t requeue(const void* from, const void* to, size_t n_wake, size_t n_requeue
 
 void yield();                          // to the end of the global queue's order; foreign: sched_yield
 // Before a call that need not wait when there is something for it (poll, recv, send, accept): who calls again and again and never waits lets others go
-// first every 0.1 ms. exit_syscall() does the same. Foreign: nothing.
+// first every 0.1 ms, and at once if it has been asked to (as in every verb): programs let their own locks go around such calls. exit_syscall() does the
+// same. Foreign: nothing.
 void make_room();
 Wait sleep_until(int64_t deadline);    // Timeout is the normal end
 
@@ -245,9 +246,6 @@ struct SyscallScope {
   ~SyscallScope() { exit_syscall(); }
   SyscallScope(const SyscallScope&) = delete;
 };
-// After a system call that did not wait, made without any other verb: the calling G makes room if it has been asked to, as the kernel would change threads
-// here. (Programs let their own locks go around such calls; at another moment whoever waits for one may never meet it free.)
-void call_done();
 // A system call with the P handed off meanwhile.
 template <class... A> inline long blocking_sys(long n, A... a) {
   enter_syscall();

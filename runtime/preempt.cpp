@@ -1,8 +1,8 @@
-// Preemption: a G that computes for 10 ms while others wait makes room: it waits in a queue of its own kind (sched.hogs).
+// Preemption: a G that computes for 4 ms while others wait makes room: it waits in a queue of its own kind (sched.hogs).
 //
 // Two ways, asked for together by sysmon:
-//  * a flag in g->sigpend, which each verb looks at on its way out: every hook is a point where a G can be made to wait (call_done() where a hook's
-//    call has ended at once and there was no verb);
+//  * a flag in g->sigpend, which each verb looks at on its way out: every hook is a point where a G can be made to wait (make_room() where there
+//    would be no verb);
 //  * for code that calls nothing, a signal. Not one that sysmon sends, which could find its kernel thread in a system call that has just begun, and
 //    futex, poll, epoll_wait or nanosleep would end with EINTR; the kernel's timer on the thread's own processor time (timer_create, SIGEV_THREAD_ID).
 //    It expires only while the thread computes, and the kernel (5.9 or later) sends its signal on the way back to user space: a sleeping call
@@ -199,13 +199,6 @@ void preempt_point(G* g, uint8_t why) {
   const uint8_t prev = enter_rt(g);
   if (!(why & attention::Preempt) || same_slice(g)) mcall(g, after_preempt);
   leave_rt(g, prev);
-}
-
-void call_done() {
-  G* g = getg();
-  if (!g || GMP_LIKELY(!(g->sigpend.load(std::memory_order_relaxed) & attention::Preempt))) return;
-  g->sigpend.fetch_and(uint8_t(~attention::Preempt), std::memory_order_relaxed);
-  preempt_point(g, attention::Preempt);
 }
 
 } // namespace gmp

@@ -451,7 +451,7 @@ void yield() {
 }
 
 // A G whose calls find something to do each time never waits: an event loop whose descriptors are always ready, a copy from disk to disk. It would keep
-// its P until it is preempted, after 10 ms on a processor (with one P; else others steal what it has made runnable), and in the midst of what it does,
+// its P until it is preempted, after 4 ms on a processor (with one P; else others steal what it has made runnable), and in the midst of what it does,
 // perhaps with a lock held that those need who then run: a Python's global lock is let go of around such calls only, and one thread that streamed
 // made the others ten times slower. Natively who has been woken would have run at such a call long since. So every 0.1 ms such a call lets others go
 // first, and where there are none looks for them: for timers that are due, and every 1 ms at the network. From the third call of a turn on, so that one
@@ -506,7 +506,7 @@ void make_room() {
   G* g = getg();
   if (!g) return;
   const uint8_t prev = enter_rt(g);
-  share_p(g);
+  if (GMP_LIKELY(prev == 0)) share_p(g);
   leave_rt(g, prev);
 }
 

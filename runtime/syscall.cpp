@@ -138,7 +138,7 @@ void exit_syscall() {
   std::atomic_signal_fence(std::memory_order_seq_cst);
   if (g->insys.load(std::memory_order_relaxed)) { // else a handler's verb has ended it already
     leave_syscall(g);
-    share_p(g);
+    if (GMP_LIKELY(prev == 0)) share_p(g);
   }
   leave_rt(g, prev);
 }
