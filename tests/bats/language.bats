@@ -51,3 +51,9 @@ sanitized() {
 @test "sanitized: waits for a condition" { sanitized waits_for_a_condition; }
 @test "sanitized: waits for a condition and the clock" { sanitized waits_for_a_condition_and_the_clock; }
 @test "sanitized: other locks" { sanitized other_locks; }
+@test "valgrind has no more to say than natively" {
+  command -v valgrind >/dev/null || skip "no valgrind here"
+  need_library
+  natively valgrind -q --error-exitcode=9 "$programs/cond" signal_one_by_one
+  preloaded 2 valgrind -q --error-exitcode=9 "$programs/cond" signal_one_by_one
+}
