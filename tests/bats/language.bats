@@ -54,6 +54,6 @@ sanitized() {
 @test "valgrind has no more to say than natively" {
   command -v valgrind >/dev/null || skip "no valgrind here"
   need_library
-  natively valgrind -q --error-exitcode=9 "$programs/cond" signal_one_by_one
-  preloaded 2 valgrind -q --error-exitcode=9 "$programs/cond" signal_one_by_one
+  natively valgrind -q --error-exitcode=9 "$programs/stdcpp" futures
+  preloaded 2 valgrind -q --error-exitcode=9 "$programs/stdcpp" futures
 }
