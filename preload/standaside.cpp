@@ -62,24 +62,13 @@ bool kernel_lacks_polling() {
   return sys(SYS_epoll_create1, -1) == -ENOSYS || sys(SYS_eventfd2, 0, -1) == -ENOSYS;
 }
 
-// Valgrind's way to be asked: these rotations are nothing to a processor, and a request to it (valgrind.h). Its tools know threads as the kernel does,
-// and take what a switch of stacks and a used-again TLS bring for the program's errors.
-bool under_valgrind() {
-  const unsigned long request[6] = {0x1001 /*RUNNING_ON_VALGRIND*/};
-  unsigned long answer = 0;
-  asm volatile("rolq $3, %%rdi; rolq $13, %%rdi; rolq $61, %%rdi; rolq $51, %%rdi; xchgq %%rbx, %%rbx"
-               : "+d"(answer)
-               : "a"(request)
-               : "cc", "memory");
-  return answer != 0;
-}
-
 } // namespace
 
 const char* why_stand_aside() {
   if (__asan_init || __tsan_init || __msan_init || __hwasan_init || __lsan_init || __dfsan_init)
     return "a sanitizer's runtime, which follows threads itself, is linked in";
-  if (under_valgrind()) return "valgrind follows threads itself";
+  // Its tools know threads as the kernel does, and take what a switch of stacks and a used-again TLS bring for the program's errors.
+  if (arch::under_valgrind()) return "valgrind follows threads itself";
   if (crosscall2 || main_program_is_go()) return "this is a Go program, which has such a scheduler of its own";
   if (glibc_too_old()) return "glibc is older than 2.34";
   if (kernel_lacks_polling()) return "the kernel has no epoll or no eventfd";

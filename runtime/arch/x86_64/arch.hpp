@@ -78,6 +78,14 @@ inline uint64_t cycles() {
   return (uint64_t(hi) << 32) | lo;
 }
 
+// Valgrind's way to be asked (valgrind.h): rotations that are nothing to a processor, and a request to it.
+inline bool under_valgrind() {
+  const unsigned long request[6] = {0x1001 /*RUNNING_ON_VALGRIND*/};
+  unsigned long answer = 0;
+  asm volatile("rolq $3, %%rdi; rolq $13, %%rdi; rolq $61, %%rdi; rolq $51, %%rdi; xchgq %%rbx, %%rbx" : "+d"(answer) : "a"(request) : "cc", "memory");
+  return answer != 0;
+}
+
 // What jump_fcontext leaves on a stack: offsets from the saved context, for dumps and debuggers.
 namespace context {
 inline constexpr int rbx = GMP_CONTEXT_RBX; // runtime/CMakeLists.txt finds it out
