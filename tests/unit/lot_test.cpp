@@ -29,12 +29,14 @@ static void fifo() {
     go(&l, [&, i] {
       park_on(&key, &p[i]);
       order.push_back(i); // one wake at a time: no race
+      p[i].queued = 2;
     });
     wait_queued(p[i]);
   }
   for (int i = 0; i < kN; i++) {
     CHECK_EQ(wake(&key, 1), 1);
-    CHECK(soon([&] { return p[i].result.load() == int(Wait::Woken); }));
+    CHECK(soon([&] { return p[i].queued.load() == 2; }));
+    CHECK_EQ(p[i].result.load(), int(Wait::Woken));
     for (int k = i + 1; k < kN; k++) CHECK_EQ(p[k].result.load(), -1);
   }
   CHECK_EQ(wake(&key, 1), 0);
