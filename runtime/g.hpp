@@ -153,8 +153,6 @@ struct alignas(64) P {
   std::atomic<PStatus> status;
   uint32_t schedtick, syscalltick, polltick, next_streak;
   uint32_t hog_tick;                 // when it took a preempted G last
-  uint32_t asks, asks_tick;          // share_p(): calls in this turn; which turn that is
-  uint64_t asks_since;               // cycles() at the third
   M* m;
   P* link;                           // idle list
   int id;
@@ -163,6 +161,8 @@ struct alignas(64) P {
   uint64_t goid_next, goid_end;
   TimerHeap timers;
   long parks, steals;                // statistics, owner only
+  uint32_t asks, asks_tick;          // share_p(): calls in this turn; which turn that is
+  uint64_t asks_since;               // cycles() at the third
   // sysmon's memory
   std::atomic<uint32_t> seen_sched;  // ready() reads it: is this tick an old one?
   uint32_t seen_sys, seen_cpu_tick;
