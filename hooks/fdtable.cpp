@@ -243,7 +243,9 @@ int64_t fd_deadline(int fd, bool receive) {
 
 int fd_ready(int fd, short events) {
   pollfd p{fd, events, 0};
-  long r = sys(SYS_poll, &p, 1, 0);
+  long r;
+  do r = sys(SYS_poll, &p, 1, 0);
+  while (GMP_UNLIKELY(r == -EINTR)); // a signal was pending, and nothing ready
   return r > 0 ? p.revents : r < 0 ? POLLNVAL : 0;
 }
 

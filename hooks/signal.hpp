@@ -161,11 +161,18 @@ public:
   ~LentSignals();
   LentSignals(const LentSignals&) = delete;
 };
-// look(): a raw call that does not wait.
+// look(): a raw poll or select that does not wait. With nothing ready and a signal of the kernel thread's pending these end with EINTR all the same
+// (Linux, do_poll), though the signal may be another thread's, or the runtime's own: then it is repeated.
 template <class Look> inline long with_own_signals(Look look) {
-  if (GMP_LIKELY(!signalfd_may_be_own())) return look();
+  auto undisturbed = [&] {
+    long r;
+    do r = look();
+    while (GMP_UNLIKELY(r == -EINTR) && for_another());
+    return r;
+  };
+  if (GMP_LIKELY(!signalfd_may_be_own())) return undisturbed();
   LentSignals lent;
-  return look();
+  return undisturbed();
 }
 // Before a read that may be one of a signalfd: -EAGAIN when nothing of the thread's own is there to read. read(fd): the raw call.
 long signalfd_read_own(int fd, FnRef<long(int)> read);

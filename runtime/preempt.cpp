@@ -5,7 +5,8 @@
 //    would be no verb);
 //  * for code that calls nothing, a signal. Not one that sysmon sends, which could find its kernel thread in a system call that has just begun, and
 //    futex, poll, epoll_wait or nanosleep would end with EINTR; the kernel's timer on the thread's own processor time (timer_create, SIGEV_THREAD_ID).
-//    It expires only while the thread computes, and the kernel (5.9 or later) sends its signal on the way back to user space: a sleeping call
+//    It expires only while the thread computes, and the kernel (5.9 or later) sends its signal on the way back to user space (but poll and select with a
+//    time-out of 0 look for signals too: hooks repeat those): a sleeping call
 //    is never touched, and one that happens to be under way ends with its result first. There is no window to be closed.
 // The signal is the one that ends interruptible calls (syscall.cpp), 32, told apart by si_code and a cookie: no program can block it, handle it or
 // wait for it, so whatever a program does with SIGURG stays its own; debuggers pass it silently; exec discards what a timer sent.

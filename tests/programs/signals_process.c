@@ -131,6 +131,50 @@ CASE(main_polls_while_others_come_and_go) {
   end_sender();
 }
 
+// Who only looks is not told of signals that are main's, although they may hit the kernel thread that looks for him.
+static void* looks(void* argument) {
+  const int fd = *(int*)argument;
+  struct pollfd p = {.fd = fd, .events = POLLIN};
+  for (long i = 0; !stop; i++) {
+    fd_set in;
+    FD_ZERO(&in);
+    FD_SET(fd, &in);
+    struct timeval none = {0, 0}, soon = {0, 100};
+    switch (i % 4) {
+    case 0: EQ(poll(&p, 1, 0), 0); break;
+    case 1: EQ(select(fd + 1, &in, NULL, NULL, &none), 0); break;
+    case 2: EQ(poll(&p, 1, 1), 0); break;
+    default: EQ(select(fd + 1, &in, NULL, NULL, &soon), 0); break;
+    }
+  }
+  return NULL;
+}
+CASE(main_takes_while_others_look) {
+  start_sender();
+  struct sigaction action = {.sa_handler = note};
+  SYS(sigaction(SIGUSR1, &action, NULL));
+  the_main = pthread_self();
+  int quiet[2];
+  SYS(pipe(quiet));
+  pthread_t t[2];
+  stop = false;
+  for (int i = 0; i < 2; i++) t[i] = start(looks, &quiet[0]);
+  for (int i = 0; i < 300; i++) {
+    const int before = handled;
+    send_from_outside(SIGUSR1);
+    for (int k = 0; handled == before && k < 2000; k++) {
+      const struct timespec ms = {0, 1000000};
+      nanosleep(&ms, NULL);
+    }
+    EQ(handled, before + 1);
+  }
+  EQ(elsewhere, 0);
+  stop = true;
+  for (int i = 0; i < 2; i++) finish(t[i]);
+  close_pair(quiet);
+  end_sender();
+}
+
 // A wait whose mask alone lets the signal in: whoever else runs, it ends.
 CASE(only_the_wait_takes_it) {
   start_sender();
