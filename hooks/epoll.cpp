@@ -55,6 +55,10 @@ GMP_REAL(epoll_wait);
 GMP_REAL(epoll_pwait);
 GMP_REAL(epoll_pwait2);
 
+static long in_kernel(int fd, epoll_event* ev, int max, int64_t deadline) {
+  return point_call(false, [&] { return interruptible_sys(false, SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
+}
+
 static long look(int fd, epoll_event* ev, int max) {
   auto wait = [&] { return sys(SYS_epoll_wait, fd, ev, max, 0); };
   if (GMP_LIKELY(!signalfd_may_be_own())) return wait();
@@ -68,7 +72,7 @@ static int wait_ms(int epfd, epoll_event* ev, int max, int timeout) {
   test_cancel();
   int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
   long r = g_epoll(epfd, deadline, [&](int fd) { return look(fd, ev, max); },
-                   [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
+                   [&](int fd) { return in_kernel(fd, ev, max, deadline); });
   if (r == -EINTR) test_cancel();
   return int(ret(r));
 }
@@ -86,7 +90,7 @@ GMP_HOOK int epoll_pwait(int epfd, epoll_event* ev, int max, int timeout, const 
   const int64_t deadline = timeout == 0 ? 0 : deadline_ms(timeout);
   auto look_at = [&](int fd) { return look(fd, ev, max); };
   return int(ret(masked_wait(bits(mask), [&] { return look_at(epfd); }, [&] {
-    return g_epoll(epfd, deadline, look_at, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
+    return g_epoll(epfd, deadline, look_at, [&](int fd) { return in_kernel(fd, ev, max, deadline); });
   })));
 }
 
@@ -97,7 +101,7 @@ GMP_HOOK int epoll_pwait2(int epfd, epoll_event* ev, int max, const timespec* ti
   if (timeout && (timeout->tv_sec | timeout->tv_nsec) == 0) deadline = 0;
   auto look_at = [&](int fd) { return look(fd, ev, max); };
   auto wait = [&] {
-    return g_epoll(epfd, deadline, look_at, [&](int fd) { return blocking_point_once(SYS_epoll_wait, fd, ev, max, rest_ms(deadline)); });
+    return g_epoll(epfd, deadline, look_at, [&](int fd) { return in_kernel(fd, ev, max, deadline); });
   };
   if (mask) return int(ret(masked_wait(bits(mask), [&] { return look_at(epfd); }, wait)));
   test_cancel();

@@ -76,19 +76,24 @@ After after_interrupt(bool restartable, bool cancellation_point = true);
 // A call of the kernel's has ended with EINTR, but no handler has run here: the signal was another thread's.
 bool for_another();
 
-// A system call that blocks, as a cancellation point, the P lent out meanwhile; the raw result. May unwind. certain: it will block.
-template <class... A> inline long point_sys(bool restartable, bool certain, long n, A... a) {
+// A system call that blocks, as a cancellation point, the P lent out meanwhile; the raw result. May unwind. call() makes it by interruptible_sys(), and
+// again after what was another's: a time that it is given must be what is left.
+template <class Call> inline long point_call(bool restartable, Call call) {
   for (;;) {
-    long r = interruptible_sys(certain, n, a...);
+    long r = call();
     if (GMP_LIKELY(r >= 0)) return r;
     if (r == -EINTR) {
-      const bool again = restartable && for_another();
+      const bool again = for_another();
       test_cancel();
       if (again) continue;
     }
     if (r != kStopped) return r;
     if (after_interrupt(restartable) == After::Eintr) return -EINTR;
   }
+}
+// One without a time. certain: it will block.
+template <class... A> inline long point_sys(bool restartable, bool certain, long n, A... a) {
+  return point_call(restartable, [&] { return interruptible_sys(certain, n, a...); });
 }
 // The same where only some waits end for a signal: an access to a disk does not, whatever the handler's flags. ends(): this one would.
 template <class Ends, class... A> inline long point_sys_if(Ends ends, long n, A... a) {

@@ -90,7 +90,7 @@ static long g_poll(pollfd* fds, nfds_t n, int64_t deadline) {
       items[k++] = {fds[i].fd, ev, 0, 0};
     }
     return k;
-  }, [&]() -> long { return blocking_point_once(SYS_poll, fds, n, rest_ms(deadline)); }, safe);
+  }, [&] { return point_call(false, [&] { return interruptible_sys(false, SYS_poll, fds, n, rest_ms(deadline)); }); }, safe);
   if (r > 0 && n <= 8) self()->polled = fds;
   long left = r;
   for (nfds_t i = 0; left > 0 && i < n; i++)

@@ -38,15 +38,16 @@ long look_again(int n, const fd_set* r, const fd_set* w, const fd_set* e, Sets* 
 
 // Sets beyond FD_SETSIZE (programs allocate them) and more than kPollMax descriptors: the kernel's own call.
 long g_select(int n, fd_set* r, fd_set* w, fd_set* e, const timespec* left, int64_t deadline) {
-  auto full = [&]() -> long {
+  auto once = [&]() -> long {
     timespec t = left ? *left : timespec{};
     if (left && deadline != 0) {
       int64_t ns = deadline - nanotime();
       if (ns < 0) ns = 0;
       if (deadline != kNoDeadline) t = {ns / 1000000000, ns % 1000000000};
     }
-    return blocking_point_once(SYS_pselect6, n, r, w, e, left ? &t : nullptr, nullptr);
+    return interruptible_sys(false, SYS_pselect6, n, r, w, e, left ? &t : nullptr, nullptr);
   };
+  auto full = [&] { return point_call(false, once); };
   if (n < 0 || n > FD_SETSIZE) return full();
   const size_t bytes = size_t(n + 63) / 64 * 8;
   Sets out;

@@ -43,7 +43,12 @@ int sleep_on(clockid_t clock, int flags, const timespec* time, timespec* left) {
   if (!getg() || !served(clock)) {
     if (clock == CLOCK_THREAD_CPUTIME_ID) return EINVAL; // libc's rule: nobody could wake up from it
     if (G* g; g_of_clock(clock, &g) != CpuClock::No) return sleep_on_cpu(clock, flags, time, left);
-    return int(-blocking_point_once(SYS_clock_nanosleep, clock, flags, time, left));
+    timespec rest;
+    return int(-point_call(false, [&] {
+      const long r = interruptible_sys(false, SYS_clock_nanosleep, clock, flags, time, left ? left : &rest);
+      if (r == -EINTR && !(flags & TIMER_ABSTIME)) time = left ? left : &rest;
+      return r;
+    }));
   }
   if (!time) return EFAULT;
   if (time->tv_sec < 0) return EINVAL; // also where deadline_from would take it for long ago

@@ -134,14 +134,16 @@ CASE(main_polls_while_others_come_and_go) {
 // Who only looks is not told of signals that are main's, although they may hit the kernel thread that looks for him.
 static void* looks(void* argument) {
   const int fd = *(int*)argument;
-  struct pollfd p = {.fd = fd, .events = POLLIN};
+  struct pollfd p = {.fd = fd, .events = POLLIN}, many[100];
+  for (int i = 0; i < 100; i++) many[i] = p;
   for (long i = 0; !stop; i++) {
     fd_set in;
     FD_ZERO(&in);
     FD_SET(fd, &in);
     struct timeval none = {0, 0}, soon = {0, 100};
-    switch (i % 4) {
+    switch (i % 5) {
     case 0: EQ(poll(&p, 1, 0), 0); break;
+    case 3: EQ(poll(many, 100, 1), 0); break;
     case 1: EQ(select(fd + 1, &in, NULL, NULL, &none), 0); break;
     case 2: EQ(poll(&p, 1, 1), 0); break;
     default: EQ(select(fd + 1, &in, NULL, NULL, &soon), 0); break;
