@@ -2,7 +2,6 @@
 // waits are printed first, by what needs none of those, and stacks after them; whoever waits for the report does not wait for ever.
 #include "preload/dump.hpp"
 #include <csignal>
-#include <pthread.h>
 #include <sys/syscall.h>
 #include "hooks/start.hpp"
 #include "preload/dump_print.hpp"
@@ -88,15 +87,7 @@ void dumper_start() {
   g_done.store(0, std::memory_order_relaxed);
   g_told = false;
   g_verdict.store(kUnknown, std::memory_order_relaxed);
-  pthread_attr_t a;
-  pthread_attr_init(&a);
-  pthread_attr_setdetachstate(&a, PTHREAD_CREATE_DETACHED);
-  unsigned long t;
-  uint64_t block = ~(1ull << 31 | 1ull << 32 | (g_config.dumpsig ? 1ull << (g_config.dumpsig - 1) : 0)), old = 0;
-  sys(SYS_rt_sigprocmask, SIG_SETMASK, &block, &old, 8);
-  if (g_real_pthread_create(&t, &a, dumper_main, nullptr) != 0) say("no kernel thread for dumps: dumpsig and deadlock are off");
-  sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, 8);
-  pthread_attr_destroy(&a);
+  if (!helper_start(dumper_main, 0, g_config.dumpsig ? 1ull << (g_config.dumpsig - 1) : 0)) say("no kernel thread for dumps: dumpsig and deadlock are off");
 }
 
 } // namespace

@@ -66,7 +66,8 @@ size_t format(char* buf, size_t size, const char* fmt, ...) {
 
 constinit thread_local bool t_own_fds = false;
 
-// The line of a thread that has left the program's descriptors (own_fds.cpp) goes by way of them. Linux 5.6; rare: what is fatal.
+// The line of a thread that has left the program's descriptors (own_fds.cpp) goes by way of them. Linux 5.6; rare: what is
+// fatal. A filter that refuses pidfd_getfd (a sandbox's) loses it.
 static void write_from_apart(const char* b, size_t n) {
   const long self = sys(434 /*pidfd_open*/, sys(SYS_getpid), 0);
   const long fd = self < 0 ? self : sys(438 /*pidfd_getfd*/, self, 2, 0);

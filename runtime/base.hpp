@@ -21,8 +21,8 @@ using arch::relax;
 template <class... A> inline long sys(long n, A... a) { return arch::syscall6(n, (long)(a)...); }
 
 // One line on stderr, "gmp: " before it. Formats %s %d (int) %ld %lu %x (uint64) only; no malloc, async-signal-safe.
-extern constinit thread_local bool t_own_fds; // the calling thread does not share the process's table of descriptors
 void say(const char* fmt, ...) __attribute__((format(printf, 1, 2)));
+extern constinit thread_local bool t_own_fds; // the calling thread does not share the process's table of descriptors: say() goes by way of that
 // Fatal but possible (out of memory in the runtime, the kernel refuses what it has promised): a line, then abort.
 [[noreturn]] void die(const char* fmt, ...) __attribute__((format(printf, 1, 2)));
 // Formats into buf, returns the length (always terminated).

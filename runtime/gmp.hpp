@@ -61,6 +61,9 @@ extern void (*g_scheduler_started)();
 extern void (*g_all_asleep)();
 // A kernel thread of the library's own, for as long as the process lives, says so: it is no sign of life of the program's.
 void own_thread();
+// Makes one, detached; main begins with own_thread(). stack: bytes besides TLS, 0: the default. It takes none of the program's signals but those in `open`
+// (bit 0: signal 1). False: no kernel thread to be had. May call malloc: not under locks.
+bool helper_start(void* (*main)(void*), size_t stack, uint64_t open = 0);
 
 // ---------------------------------------------------------------- identity
 // constinit: without it each access asks whether the variable has an initialiser somewhere

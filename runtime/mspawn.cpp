@@ -185,8 +185,8 @@ void m_main(M* m) {
   free_m_record(m);
 }
 
-bool helper_start(void* (*main)(void*), size_t stack) {
-  const uint64_t block = ~((1ull << 31) | (1ull << 32));
+bool helper_start(void* (*main)(void*), size_t stack, uint64_t open) {
+  const uint64_t block = ~((1ull << 31) | (1ull << 32) | open); // 32 and 33 are libc's
   uint64_t old = 0;
   sys(SYS_rt_sigprocmask, 2, &block, &old, 8);
   pthread_attr_t a;

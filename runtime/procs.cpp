@@ -21,8 +21,8 @@ int quota_cpus(const char* c) {
   return period > 0 ? int((quota + period - 1) / period) : 0;
 }
 
-// cpu.max of this process's group and of the root of what this container sees (cgroup v2): the lesser. 0: no limit. -1: not to be
-// known (any more: a chroot, other credentials).
+// cpu.max of this process's group and of the root of what this container sees (cgroup v2): the lesser. 0: no limit. -1: neither
+// can be read (any more: a chroot, other credentials).
 int cgroup_cpus() {
   char b[512], path[512], q[64];
   if (read_file("/proc/self/cgroup", b, sizeof b) <= 0) return -1;
@@ -36,21 +36,21 @@ int cgroup_cpus() {
     if (end) break;
     l = e + 1;
   }
-  int least = 0;
+  int least = -1;
   for (const char* group : {own, ""}) {
     if (group == own && !own[0]) continue;
     format(path, sizeof path, "/sys/fs/cgroup%s/cpu.max", group);
     if (read_file(path, q, sizeof q) <= 0) continue;
     const int n = quota_cpus(q);
-    if (n > 0 && (least == 0 || n < least)) least = n;
+    if (least <= 0 || (n > 0 && n < least)) least = n;
   }
   return least;
 }
 
 } // namespace
 
-// At start(), and by sysmon (own_fds.cpp).
 static constinit int last_quota = 0;
+// At start(), and by sysmon (own_fds.cpp).
 int granted_procs() {
   unsigned long mask[128] = {};
   const long n = sys(SYS_sched_getaffinity, 0, sizeof mask, mask);

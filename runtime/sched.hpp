@@ -167,6 +167,10 @@ P* releasep(M*);
 bool runq_empty(P*);
 inline bool chaos(unsigned one_in);       // true now and then, in chaos mode only
 uint32_t fastrand();
+bool after_yield(M*, G*);                 // for switch_out(): g goes to the tail of the queue
+
+// ---- share.cpp
+void share_p(G* g);                       // in the runtime, with a P: make_room()
 
 // ---- wait.cpp: the claim
 bool claim(G* g, Wait reason, bool* must_ready); // true: this caller ends the wait; *must_ready: and must make g runnable
@@ -240,8 +244,6 @@ M* new_m_record();                        // null at the cap, and without memory
 constexpr size_t kSigStack = 64 << 10;    // M.sigstack; a frame with AMX state takes 12 KB
 void template_request(M*);
 P* template_reclaim(bool* spinning);      // null: nobody waits for an M
-// A kernel thread of ours that is no M and takes none of the program's signals (main calls own_thread()). stack: bytes, 0: the default. False: not to be had.
-bool helper_start(void* (*main)(void*), size_t stack);
 void template_poke();                     // there is something for the template thread to do
 [[noreturn]] void template_loop();
 void m_main(M*);
@@ -273,7 +275,6 @@ void watch_procs();                       // has that changed? sysmon only
 bool take_from(P*, M*);                   // the P of an M that is in program code; false: it is not
 bool sysmon_start();                      // false: no kernel thread to be had
 void sysmon_await();                      // until it has begun
-void share_p(G* g);                       // in the runtime, with a P: make_room()
 void sysmon_wake();                       // if in deep sleep
 void trace_start();                       // schedtrace=, from its own kernel thread
 

@@ -137,7 +137,7 @@ static bool retake(int64_t now) {
       int64_t held = now - p->seen_sched_at;
       M* m = p->m;
       if (m && chaos(2)) preempt_ask(m);
-      // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for 10 ms.
+      // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for the end of its slice.
       if (held > 100000 && held < kSliceSeen) {
         if (now - p->seen_state_at < 1000000 || !m || !other_work(p)) continue; // one that computes is not asked at every look
         p->seen_state_at = now;

@@ -88,11 +88,13 @@ BENCHMARK(skynet)->Arg(1000)->UseRealTime();
 // Until the child has been made, has run and is reaped; beside so many threads that sleep.
 void fork_with_threads(benchmark::State& state) {
   const SmallStacks small;
-  static sem_t never;
+  static sem_t begun, never;
+  sem_init(&begun, 0, 0);
   sem_init(&never, 0, 0);
   std::vector<pthread_t> threads(static_cast<size_t>(state.range(0)));
   for (auto& t : threads)
-    must(pthread_create(&t, small.get(), [](void*) -> void* { return sem_wait(&never), nullptr; }, nullptr), "pthread_create");
+    must(pthread_create(&t, small.get(), [](void*) -> void* { return sem_post(&begun), sem_wait(&never), nullptr; }, nullptr), "pthread_create");
+  for (size_t i = 0; i < threads.size(); ++i) sem_wait(&begun); // their first steps are not what is measured
   for (auto _ : state) {
     const pid_t pid = fork();
     if (pid == 0) _exit(0);
