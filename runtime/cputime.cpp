@@ -1,8 +1,9 @@
 // The processor time of a G: what its kernel threads have used while it ran there. From the first question on (sched.accounting) every switch
 // counts, and reads the kernel thread's clock and charges the G that leaves; a program that never asks pays a load for each switch.
 //
-// The clock costs 300 ns, as much as several switches. Where they come faster than every 10 us not every one looks, but one of a few hundred, at random:
-// the Gs that take turns so quickly share by the number of their turns. Whoever sysmon has seen running (20 us to 4 ms) is charged in any case.
+// The clock costs 300 ns, as much as several switches; where system calls are slow, several times that. Where switches come faster than every 32 times its
+// cost (10 us at least) not every one looks, but one of a few hundred, at random: the Gs that take turns so quickly share by the number of their turns.
+// Whoever sysmon has seen running (20 us to 4 ms) is charged in any case.
 //
 // What was used before the first question is not known exactly. Main has what its kernel thread had when the first thread was made; a G that
 // has been running since sysmon saw it has at least that time, which is right for a thread that computes and asks at its end.
@@ -18,6 +19,19 @@ static int64_t thread_clock(int tid) {
   return t.tv_sec * 1000000000ll + t.tv_nsec;
 }
 
+static constinit std::atomic<int64_t> often{10000}; // ns
+
+static void weigh_clock() {
+  int64_t least = INT64_MAX, at = nanotime();
+  for (int i = 0; i < 4; i++) {
+    thread_clock(0);
+    const int64_t now = nanotime();
+    if (now - at < least) least = now - at;
+    at = now;
+  }
+  if (least * 32 > 10000) often.store(least * 32 < 200000 ? least * 32 : 200000, std::memory_order_relaxed);
+}
+
 void cputime_start(M*) { g_main.cpu_ns.store(thread_clock(0), std::memory_order_relaxed); }
 
 void charge_begin(M* m) { m->cpu_mark.store(thread_clock(0), std::memory_order_release); }
@@ -26,7 +40,7 @@ void charge_begin(M* m) { m->cpu_mark.store(thread_clock(0), std::memory_order_r
 void charge(M* m, G* g) {
   const int64_t now = thread_clock(0), mark = m->cpu_mark.load(std::memory_order_relaxed);
   int every = m->charge_every;
-  every = now - mark > 10000 * int64_t(every) ? 1 : every < 256 ? every * 2 + 1 : every;
+  every = now - mark > often.load(std::memory_order_relaxed) * every ? 1 : every < 256 ? every * 2 + 1 : every;
   m->charge_every = every;
   m->charge_in = every == 1 ? 1 : every / 2 + int(fastrand() % uint32_t(every)); // at random: two that alternate must not be counted in step
   m->cpu_mark.store(now, std::memory_order_release);
@@ -36,6 +50,7 @@ void charge(M* m, G* g) {
 static void start_accounting() {
   Locked l(sched.cpu_lock);
   if (sched.accounting.load(std::memory_order_relaxed)) return;
+  weigh_clock();
   const int64_t now = nanotime();
   for (M* m = sched.allm; m; m = m->all_next)
     if (int tid = m->tid) m->cpu_mark.store(thread_clock(tid), std::memory_order_relaxed);

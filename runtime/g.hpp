@@ -153,6 +153,7 @@ struct alignas(64) P {
   std::atomic<PStatus> status;
   uint32_t schedtick, syscalltick, polltick, next_streak;
   uint32_t hog_tick;                 // when it took a preempted G last
+  bool hog_due;                      // because its time had come, not for want of others
   M* m;
   P* link;                           // idle list
   int id;

@@ -1,7 +1,7 @@
 // Gives the shells of a crowd that has gone back to the kernel.
 //
 // The free lists keep shells for reuse, with their stack pages dropped, but each still costs its TCB page and a page table. Once most of
-// a crowd is gone (few living, many free), the template thread unmaps the surplus - it, because _dl_deallocate_tls calls
+// a crowd has been gone for a second (few living, many free: the next crowd may be on its way), the template thread unmaps the surplus - it, because _dl_deallocate_tls calls
 // free(), and because whoever ends a G may stand on g0. It goes through the list in the order of addresses: unmapping at random
 // would cut the one mapping that neighbouring stacks form into tens of thousands (vm.max_map_count).
 //
@@ -17,6 +17,8 @@ constexpr long kMany = 4096, kKeep = 1024;
 constexpr int64_t kGrace = 1000000000;
 
 bool reap_wanted() { return sched.ngfree > kMany && sched.ng.load(std::memory_order_relaxed) < kMany; }
+
+static int64_t gone_since; // 0: not. The template thread's
 
 static G* merge(G* a, G* b) {
   G *head = nullptr, **tail = &head;
@@ -44,7 +46,7 @@ static G* sorted(G* list, long n) {
 }
 
 int64_t reap() {
-  if (!sched.condemned && !reap_wanted()) return -1;
+  if (!sched.condemned && !reap_wanted()) return gone_since = 0, -1;
   const int64_t now = nanotime();
   if (sched.condemned && now - sched.condemned_at < kGrace) return kGrace - (now - sched.condemned_at);
   while (G* g = sched.condemned) {
@@ -53,6 +55,9 @@ int64_t reap() {
     Locked l(sched.reap_lock);
     destroy_shell(g);
   }
+  if (gone_since == 0) gone_since = now;
+  if (now - gone_since < kGrace) return kGrace - (now - gone_since);
+  gone_since = 0;
   G* list;
   long n;
   {

@@ -73,16 +73,18 @@ G* globrunqget(P* p, int max) {
 }
 
 // Preempted Gs wait apart, and run when nobody else wants to, or one every 20 ms: a sleeper or a connection that becomes ready goes
-// before those that have just had their slice, but does not keep them out. One at a time, so that local queues hold none.
+// before those that have just had their slice, but does not keep them out. One at a time, so that local queues hold none. Who runs because nobody else
+// wanted to makes room as soon as somebody does (sysmon.cpp).
 void hogput(G* g) {
   sched.hogs.push(g);
   publish_runqsize();
 }
 
-static G* hogget(P* p) {
+static G* hogget(P* p, bool due) {
   G* g = sched.hogs.pop();
   if (!g) return nullptr;
   p->hog_tick = p->schedtick;
+  p->hog_due = due;
   sched.hog_at.store(arch::cycles(), std::memory_order_relaxed);
   publish_runqsize();
   return g;
@@ -227,7 +229,7 @@ top:
   }
   if (sched.runqsize.load(std::memory_order_relaxed) > 0 && (p->schedtick % 61 == 0 || hog_due(p))) {
     Locked l(sched.lock);
-    if (G* g = hog_due(p) ? hogget(p) : globrunqget(p, 1)) return g;
+    if (G* g = hog_due(p) ? hogget(p, true) : globrunqget(p, 1)) return g;
   }
   // A queue that never runs dry must not keep the network waiting: look about every 50 us.
   if (GMP_UNLIKELY((p->schedtick & 31) == 0) && netpoll_any()) {
@@ -254,7 +256,7 @@ top:
   }
   if (sched.runqsize.load() > 0) {
     Locked l(sched.lock);
-    if (G* g = hogget(p)) return g;
+    if (G* g = hogget(p, false)) return g;
   }
   // Searching costs CPU: at most half as many searchers as busy Ps.
   if (m->spinning || 2 * sched.nmspinning.load() < sched.nprocs - sched.npidle.load()) {
@@ -270,7 +272,7 @@ top:
   {
     Locked l(sched.lock);
     if (G* g = globrunqget(p, 0)) return g;
-    if (G* g = hogget(p)) return g;
+    if (G* g = hogget(p, false)) return g;
     releasep(m);
     pidleput(p);
   }

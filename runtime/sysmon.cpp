@@ -1,6 +1,7 @@
 // sysmon: a thread without a P that keeps the others honest. It
 //   * takes Ps from Ms that sit in announced system calls for longer than a tick while there is other work,
-//   * asks Gs that have computed for 4 ms to make room when there is other work (preempt.cpp),
+//   * asks Gs that have computed for 4 ms to make room when there is other work (preempt.cpp), and at once those that run only because nobody else did,
+//     when a sleeper's time has come or somebody has been woken: natively that one would run at once, too,
 //   * robs Ms whose G blocks unannounced, or won't make room (syscall.cpp has the protocol),
 //   * passes on lazy wake-ups (sched.cpp), polls the network when nobody has for 2 ms.
 // It sleeps 20 us between looks while it finds something to do, doubling up to 1 ms (while every P runs a G 2 ms if others wait, else 4 ms; 10 ms when
@@ -25,6 +26,7 @@ constexpr int64_t kPatience = 20000000;
 // threads took four times as long on one P as on one processor.)
 constexpr int64_t kSlice = 4000000, kSliceSeen = kSlice / 2; // from the latter on it is watched how much of it is spent on a processor
 constexpr int64_t kPollEvery = 2000000;
+constexpr int64_t kSpareSlice = 500000; // of who has had a slice and runs only because nobody else did, once somebody does
 
 constexpr int64_t kLookAtGrants = 3000000000; // the files of the cgroup cost 30 us
 
@@ -34,6 +36,16 @@ static bool other_work(P* p) {
   if (!runq::empty(p) || sched.runqsize.load() > 0) return true;
   int64_t f = timers_first(p);
   return f != 0 && sched.npidle.load() == 0 && f < nanotime();
+}
+
+// A preempted G for want of others (hogget).
+static bool runs_to_spare(P* p) { return p->hog_tick + 1 == p->schedtick && !p->hog_due; }
+
+// Somebody who has not just had a slice: woken, made, or whose time to sleep is over.
+static bool fresh_work(P* p, int64_t now) {
+  if (!runq_empty(p) || __atomic_load_n(&sched.runq.head, __ATOMIC_RELAXED)) return true;
+  const int64_t f = timers_first(p);
+  return f != 0 && f <= now;
 }
 
 // The M's side is enter_rt().
@@ -137,6 +149,10 @@ static bool retake(int64_t now) {
       int64_t held = now - p->seen_sched_at;
       M* m = p->m;
       if (m && chaos(2)) preempt_ask(m);
+      if (m && held >= kSpareSlice && p->asked_at == 0 && runs_to_spare(p) && fresh_work(p, now) && preempt_ask(m)) {
+        p->asked_at = now;
+        p->asked_cpu = cpu_time(m);
+      }
       // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for the end of its slice.
       if (held > 100000 && held < kSliceSeen) {
         if (now - p->seen_state_at < 1000000 || !m || !other_work(p)) continue; // one that computes is not asked at every look
@@ -171,6 +187,23 @@ static bool retake(int64_t now) {
     }
   }
   return did;
+}
+
+// When to look again at the latest because of those.
+static int64_t spare_ends(int64_t now) {
+  int64_t at = INT64_MAX;
+  for (int i = 0; i < sched.nprocs; i++) {
+    P* p = sched.allp[i];
+    if (p->status.load(std::memory_order_relaxed) != PStatus::Running || !runs_to_spare(p) || p->asked_at != 0) continue;
+    int64_t t = p->seen_sched_at + kSpareSlice;
+    if (!fresh_work(p, now)) {
+      const int64_t f = timers_first(p);
+      if (f == 0) continue;
+      if (f > t) t = f;
+    }
+    if (t < at) at = t;
+  }
+  return at;
 }
 
 // No idle P to wake, none to take from a system call: each look only takes a processor away from those who work.
@@ -243,6 +276,7 @@ static void* sysmon_main(void*) {
     bool others_wait;
     int64_t cap = all_idle ? 10000000 : !all_running(&others_wait) ? 1000000 : others_wait ? kSlice / 2 : 4000000;
     if (delay > cap) delay = cap;
+    if (const int64_t at = spare_ends(now); at - now < delay) delay = at - now > 50000 ? at - now : 50000;
   }
   return nullptr;
 }
