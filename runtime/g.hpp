@@ -166,7 +166,7 @@ struct alignas(64) P {
   uint64_t asks_since;               // cycles() at the third
   // sysmon's memory
   std::atomic<uint32_t> seen_sched;  // ready() reads it: is this tick an old one?
-  uint32_t seen_sys, seen_cpu_tick;
+  uint32_t seen_sys, seen_cpu_tick, spare_tick; // spare_tick: the turn for want of others that has been asked to end
   int64_t seen_sched_at, seen_sys_at, seen_state_at, seen_cpu;
   int64_t asked_at, asked_cpu;       // to make room, in this tick; 0: not yet
   std::atomic<G*> runq[kRunq];

@@ -38,8 +38,8 @@ static bool other_work(P* p) {
   return f != 0 && sched.npidle.load() == 0 && f < nanotime();
 }
 
-// A preempted G for want of others (hogget).
-static bool runs_to_spare(P* p) { return p->hog_tick + 1 == p->schedtick && !p->hog_due; }
+// A preempted G for want of others (hogget), not asked yet.
+static bool runs_to_spare(P* p) { return p->hog_tick + 1 == p->schedtick && !p->hog_due && p->spare_tick != p->schedtick; }
 
 // Somebody who has not just had a slice: woken, made, or whose time to sleep is over.
 static bool fresh_work(P* p, int64_t now) {
@@ -149,9 +149,9 @@ static bool retake(int64_t now) {
       int64_t held = now - p->seen_sched_at;
       M* m = p->m;
       if (m && chaos(2)) preempt_ask(m);
-      if (m && held >= kSpareSlice && p->asked_at == 0 && runs_to_spare(p) && fresh_work(p, now) && preempt_ask(m)) {
-        p->asked_at = now;
-        p->asked_cpu = cpu_time(m);
+      if (m && held >= kSpareSlice && runs_to_spare(p) && fresh_work(p, now)) {
+        p->spare_tick = p->schedtick; // once: where no signal will do it ends as any other slice
+        preempt_ask(m);
       }
       // Blocked in the kernel (libc's own locks above all: many threads on one FILE): no need to wait for the end of its slice.
       if (held > 100000 && held < kSliceSeen) {
@@ -194,7 +194,7 @@ static int64_t spare_ends(int64_t now) {
   int64_t at = INT64_MAX;
   for (int i = 0; i < sched.nprocs; i++) {
     P* p = sched.allp[i];
-    if (p->status.load(std::memory_order_relaxed) != PStatus::Running || !runs_to_spare(p) || p->asked_at != 0) continue;
+    if (p->status.load(std::memory_order_relaxed) != PStatus::Running || !runs_to_spare(p)) continue;
     int64_t t = p->seen_sched_at + kSpareSlice;
     if (!fresh_work(p, now)) {
       const int64_t f = timers_first(p);
