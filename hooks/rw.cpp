@@ -1,5 +1,6 @@
 // read, write, readv, writev: by kind of descriptor. Sockets take MSG_DONTWAIT; pipes, eventfds and their like RWF_NOWAIT at
 // offset -1 (the current position, which streams do not have); named FIFOs and inotify are polled first; files are announced.
+#include <algorithm>
 #include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -22,11 +23,14 @@ long nowait_readv(int fd, const iovec* v, int n) { return sys(SYS_preadv2, fd, v
 template <class Read> long own_signals(int fd, Read read) { return GMP_LIKELY(!signalfd_may_be_own()) ? -EAGAIN : signalfd_read_own(fd, read); }
 long nowait_writev(int fd, const iovec* v, int n) { return sys(SYS_pwritev2, fd, v, n, -1l, 0, RWF_NOWAIT); }
 
-// chaos_short() for descriptors that block and whose writes may end anywhere.
+// chaos_short() for descriptors that block and whose writes may end anywhere. A pipe is given whole pages: it keeps each part's last one to that part, and would
+// hold less than natively.
 size_t piece(int fd, Kind k, size_t n) {
   if (GMP_LIKELY(g_config.chaos == 0) || (k != Kind::Tcp && k != Kind::Stream && k != Kind::PipeOwn)) return n;
   FdRec* r = fd_rec(fd);
-  return !r || (fd_cfg(fd, r) & FdRec::kNonBlock) ? n : chaos_short(n);
+  if (!r || (fd_cfg(fd, r) & FdRec::kNonBlock)) return n;
+  const size_t part = chaos_short(n);
+  return k == Kind::PipeOwn && part < n ? std::min(n, align_up(part, kPage)) : part;
 }
 
 size_t iov_total(const iovec* v, int n) {

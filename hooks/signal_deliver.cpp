@@ -84,7 +84,8 @@ void received(int sig, void* i, void* c) {
   deliver(sig, i, c);
 }
 
-// Nobody takes it any more: the kernel keeps it, with the siginfo it came with.
+// Nobody takes it any more: the kernel keeps it, with the siginfo it came with. (Linux lets only the first kernel thread say that another process has sent
+// it; else it stays here.)
 void give_back(int sig) {
   nobody_takes(sigbit(sig), false);
   refuse_signals(sigbit(sig));
@@ -92,7 +93,8 @@ void give_back(int sig) {
   Arrival a;
   while (take_pending(of_process(), sig, &a))
     if (sys(SYS_rt_sigqueueinfo, sys(SYS_getpid), sig, &a.info) != 0) {
-      add_pending(of_process(), sig, a); // whoever opens it finds it here
+      add_pending(of_process(), sig, a); // whoever opens it finds it here, but who did meanwhile has not
+      if (with_g([&](G* g) { return takes(g, sig); }, [](G*) {})) pass_on_signals();
       return;
     }
 }

@@ -93,7 +93,6 @@ static bool build(const char** why) {
   g->tp = arch::thread_pointer();
   g->m = m0;
   g->goid = sched.goidgen.fetch_add(1) + 1;
-  g->status.store(GStatus::Running);
   sys(SYS_rt_sigprocmask, 0, 0, &g->sigmask, 8);
   m0->sigmask = g->sigmask;
   m0->curg = g;
@@ -102,12 +101,21 @@ static bool build(const char** why) {
   record_started();
   register_tcb(g->tp, true);
   tcb_unregister_rseq(g->tp);
-  t_g = g;
-  sched.allg = g;
   if (g_config.chaos) g->sigpend.store(attention::Chaos, std::memory_order_relaxed);
+  t_g = g;
+  {
+    Locked l(sched.allg_lock);
+    sched.allg = g;
+  }
+  // From here on others send it signals: they have to find all of the above, or the mark that one is under way would never be taken back.
+  g->status.store(GStatus::Running);
   preempt_learn();
   chaos_start();
   cputime_start(m0);
+  // What has come meanwhile has found nobody, and the template thread thinks that nobody takes it. (Pairing: alive, then a look at what is pending;
+  // whoever keeps a signal looks for takers again afterwards.)
+  note_sigmask(g->sigmask);
+  request_signals(g);
   return true;
 }
 

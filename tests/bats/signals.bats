@@ -7,6 +7,7 @@ setup() { need_build; }
 @test "signals_process: main polls while others are blocked" { both signals_process main_polls_while_others_are_blocked; }
 @test "signals_process: main polls while others come and go" { both signals_process main_polls_while_others_come_and_go; }
 @test "signals_process: main takes while others look" { both signals_process main_takes_while_others_look; }
+@test "signals_process: comes with the first thread" { both signals_process comes_with_the_first_thread; }
 @test "signals_process: only the wait takes it" { both signals_process only_the_wait_takes_it; }
 
 @test "signals_thread: each way to a waiting thread" { both signals_thread each_way_to_a_waiting_thread; }

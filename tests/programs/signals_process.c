@@ -177,6 +177,54 @@ CASE(main_takes_while_others_look) {
   end_sender();
 }
 
+// A signal that comes while the first thread is being made (whose main blocks it for a moment: anybody may get it), and the next one while all wait.
+static void hears_two(int delay) {
+  int heard[2];
+  struct sigaction action = {.sa_handler = note, .sa_flags = SA_RESTART};
+  SYS(sigaction(SIGUSR1, &action, NULL));
+  handled = 0;
+  SYS(pipe(heard));
+  const pid_t self = getpid(), sender = fork();
+  SYS(sender);
+  if (sender == 0) {
+    char c;
+    EQ(read(heard[0], &c, 1), 1);
+    const struct timespec t = {0, delay * 1000};
+    nanosleep(&t, NULL);
+    kill(self, SIGUSR1);
+    EQ(read(heard[0], &c, 1), 1);
+    kill(self, SIGUSR1);
+    _exit(0);
+  }
+  sem_t gate;
+  OK(sem_init(&gate, 0, 0));
+  EQ(write(heard[1], "x", 1), 1);
+  pthread_t t = start(blocks, &gate);
+  for (int i = 0; i < 2; i++) {
+    for (int k = 0; handled == i && k < 5000; k++) {
+      const struct timespec ms = {0, 1000000};
+      nanosleep(&ms, NULL);
+    }
+    EQ(handled, i + 1);
+    if (i == 0) EQ(write(heard[1], "x", 1), 1);
+  }
+  int status;
+  EQ(waitpid(sender, &status, 0), sender);
+  OK(sem_post(&gate));
+  finish(t);
+  _exit(0);
+}
+CASE(comes_with_the_first_thread) {
+  for (int i = 0; i < 60; i++) {
+    const pid_t child = fork();
+    SYS(child);
+    if (child == 0) hears_two(i * 50);
+    int status;
+    EQ(waitpid(child, &status, 0), child);
+    EQ(status, 0);
+  }
+}
+
 // A wait whose mask alone lets the signal in: whoever else runs, it ends.
 CASE(only_the_wait_takes_it) {
   start_sender();
