@@ -1,5 +1,6 @@
 // The stack of a thread: used deep, at its smallest, and used up. What an overflow does when the program handles it and when it does not;
 // how a program ends that nobody catches an exception of.
+#include <atomic>
 #include "check.h"
 #include <alloca.h>
 #include <climits>
@@ -97,9 +98,9 @@ void* overflows(void*) {
 }
 thread_local sigjmp_buf back;
 thread_local void* fault_at;
-volatile sig_atomic_t handled;
+std::atomic<int> handled; // of several threads' handlers at once
 void comes_back(int, siginfo_t* info, void*) {
-  handled = handled + 1;
+  handled++;
   fault_at = info->si_addr;
   siglongjmp(back, 1);
 }

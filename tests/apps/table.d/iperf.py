@@ -16,6 +16,16 @@ def total(lines: list[str], what: str, t) -> int:
 
 
 def streams(t):
+    # iperf 2.1.8's server corrupts its own heap now and then, natively as often (4 of 50 runs; preloaded 1 of 50).
+    for left in (3, 2, 1, 0):
+        try:
+            return once(t)
+        except Failed as e:
+            if not left or "died: killed by" not in str(e):
+                raise
+
+
+def once(t):
     port = t.port()
     with t.server("iperf", "-s", "-p", port, "-y", "C", ready=tcp(port)) as server:
         with t.loaded():
