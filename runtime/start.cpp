@@ -102,11 +102,11 @@ static bool build(const char** why) {
   register_tcb(g->tp, true);
   tcb_unregister_rseq(g->tp);
   if (g_config.chaos) g->sigpend.store(attention::Chaos, std::memory_order_relaxed);
-  t_g = g;
-  {
+  { // while signals still find no G here: a handler that runs on one may want this lock
     Locked l(sched.allg_lock);
     sched.allg = g;
   }
+  t_g = g;
   // From here on others send it signals: they have to find all of the above, or the mark that one is under way would never be taken back.
   g->status.store(GStatus::Running);
   preempt_learn();

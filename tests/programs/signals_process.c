@@ -131,6 +131,11 @@ CASE(main_polls_while_others_come_and_go) {
   end_sender();
 }
 
+static void hears(int count) {
+  for (int k = 0; handled < count && k < 5000; k++) pause_ms(1);
+  EQ(handled, count);
+}
+
 // Who only looks is not told of signals that are main's, although they may hit the kernel thread that looks for him.
 static void* looks(void* argument) {
   const int fd = *(int*)argument;
@@ -164,11 +169,7 @@ CASE(main_takes_while_others_look) {
   for (int i = 0; i < 300; i++) {
     const int before = handled;
     send_from_outside(SIGUSR1);
-    for (int k = 0; handled == before && k < 2000; k++) {
-      const struct timespec ms = {0, 1000000};
-      nanosleep(&ms, NULL);
-    }
-    EQ(handled, before + 1);
+    hears(before + 1);
   }
   EQ(elsewhere, 0);
   stop = true;
@@ -201,11 +202,7 @@ static void hears_two(int delay) {
   EQ(write(heard[1], "x", 1), 1);
   pthread_t t = start(blocks, &gate);
   for (int i = 0; i < 2; i++) {
-    for (int k = 0; handled == i && k < 5000; k++) {
-      const struct timespec ms = {0, 1000000};
-      nanosleep(&ms, NULL);
-    }
-    EQ(handled, i + 1);
+    hears(i + 1);
     if (i == 0) EQ(write(heard[1], "x", 1), 1);
   }
   int status;
