@@ -115,6 +115,12 @@ long hook_syscall(long n, long a, long b, long c, long d, long e, long f) {
     else has_child();
     return ret(r);
   }
+  if (GMP_UNLIKELY(n == SYS_io_uring_enter)) {
+    enter_syscall_quiet();
+    const long r = sys(n, a, b, c, d, e, f);
+    exit_syscall();
+    return ret(r);
+  }
   if (getg() && g_may_block.has(n)) return ret(blocking_sys(n, a, b, c, d, e, f));
   return ret(sys(n, a, b, c, d, e, f));
 }

@@ -62,6 +62,7 @@ struct alignas(64) G {
   std::atomic<uint8_t> stoppable;    // in interruptible_sys(); written by the G only
   std::atomic<uint8_t> delivering;   // the stop signal's handler runs what is pending, and is not in a handler of the program's
   std::atomic<uint8_t> no_signal;    // its stack has no room for the frame of a preemption's signal, or may have none
+  std::atomic<uint8_t> quiet;        // in a call that the preemption's timer would end; written by the G only
   WaitReason reason;
   G* schedlink;                      // next in whatever list owns this G
   uint64_t sigmask;                  // what the kernel shall have while this G runs

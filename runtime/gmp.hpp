@@ -244,6 +244,8 @@ void enter_syscall_block();
 // Instead of enter_syscall() for what another thread of the process may have to end: with no other kernel thread there to run that one it waits, in
 // user space, until there is (m.cpp, room_to_block).
 void enter_syscall_waits();
+// Instead of enter_syscall() for what a timer on processor time would end, even one whose signal is not for the program: io_uring_enter (preempt.cpp).
+void enter_syscall_quiet();
 struct SyscallScope {
   SyscallScope() { enter_syscall(); }
   ~SyscallScope() { exit_syscall(); }

@@ -6,8 +6,9 @@
 //  * for code that calls nothing, a signal. Not one that sysmon sends, which could find its kernel thread in a system call that has just begun, and
 //    futex, poll, epoll_wait or nanosleep would end with EINTR; the kernel's timer on the thread's own processor time (timer_create, SIGEV_THREAD_ID).
 //    It expires only while the thread computes, and the kernel (5.9 or later) sends its signal on the way back to user space (but poll and select with a
-//    time-out of 0 look for signals too: hooks repeat those): a sleeping call
-//    is never touched, and one that happens to be under way ends with its result first. There is no window to be closed.
+//    time-out of 0 look for signals too: hooks repeat those; and io_uring_enter does the kernel's deferred work, of which the expiry is a part, before
+//    it sleeps: enter_syscall_quiet()): a sleeping call is never touched, and one that happens to be under way ends with its result first. There is no
+//    window to be closed.
 // The signal is the one that ends interruptible calls (syscall.cpp), 32, told apart by si_code and a cookie: no program can block it, handle it or
 // wait for it, so whatever a program does with SIGURG stays its own; debuggers pass it silently; exec discards what a timer sent.
 //
@@ -68,8 +69,9 @@ bool own_stack(const G* g, uintptr_t sp) {
 
 constexpr uint64_t kNever = 1ull << (SIGKILL - 1) | 1ull << (SIGSTOP - 1); // the kernel never blocks them
 
-bool arm(M* m) {
+bool arm(M* m, const G* g) {
   Locked l(sched.watch_lock);
+  if (g->quiet.load(std::memory_order_relaxed)) return false; // set before it took the lock to disarm
   const int tid = m->tid;
   if (!tid || m->preempt_timer == -2) return false;
   if (m->preempt_timer == -1) {
@@ -132,7 +134,7 @@ bool preempt_ask(M* m) {
   if (!g) return false;
   g->sigpend.fetch_or(attention::Preempt, std::memory_order_relaxed); // may hit the next G: it makes room once too often
   if (!g_config.preempt || !g_system[0].hi || g->no_signal.load(std::memory_order_relaxed)) return false;
-  return arm(m);
+  return arm(m, g);
 }
 
 void preempt_robbed() {
@@ -141,8 +143,15 @@ void preempt_robbed() {
     if (m->p || m->preempt_armed.load(std::memory_order_relaxed)) continue;
     Locked l(sched.reap_lock);
     G* g = m->curg;
-    if (g && g->steal.load(std::memory_order_relaxed) == stealflag::Taken && !g->no_signal.load(std::memory_order_relaxed)) arm(m);
+    if (g && g->steal.load(std::memory_order_relaxed) == stealflag::Taken && !g->no_signal.load(std::memory_order_relaxed)) arm(m, g);
   }
+}
+
+void preempt_disarm(M* m) {
+  Locked l(sched.watch_lock);
+  if (!m->preempt_armed.exchange(false, std::memory_order_relaxed)) return;
+  const itimerspec never{};
+  sys(SYS_timer_settime, m->preempt_timer, 0, &never, 0);
 }
 
 void preempt_forget(M* m) {

@@ -258,6 +258,7 @@ void preempt_robbed();                    // Gs without a P that compute shall q
 void preempt_signalled(void* context);    // in the handler of the stop signal: the timer has expired
 bool is_preempt_signal(const void* info);
 void preempt_point(G*, uint8_t why);      // leaving the runtime
+void preempt_disarm(M*);                  // the calling G's, whose mark (quiet) keeps it so
 void preempt_forget(M*);                  // m's kernel thread is about to end
 // ---- deadlock.cpp
 bool all_asleep();                        // sysmon only

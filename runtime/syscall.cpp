@@ -53,6 +53,7 @@ static void get_p(G* g) {
 static void leave_syscall(G* g) {
   M* m = g->m;
   g->insys.store(0, std::memory_order_relaxed);
+  g->quiet.store(0, std::memory_order_relaxed);
   P* p = m->oldp;
   m->oldp = nullptr;
   if (p) {
@@ -151,6 +152,17 @@ void enter_syscall_block() {
   g->in_rt.store(1, std::memory_order_relaxed);
   std::atomic_signal_fence(std::memory_order_seq_cst);
   hand_off(g);
+  leave_rt(g, 0);
+}
+
+void enter_syscall_quiet() {
+  G* g = getg();
+  if (!g) return;
+  g->quiet.store(1, std::memory_order_relaxed);
+  enter_syscall();
+  g->in_rt.store(1, std::memory_order_relaxed); // as above: a handler must not find the lock held
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  preempt_disarm(g->m);
   leave_rt(g, 0);
 }
 

@@ -85,6 +85,7 @@ setup() { need_build; }
 @test "io_large: appends" { both io_large appends; }
 
 @test "io_uring: ring wait" { both io_uring ring_wait; }
+@test "io_uring: ring waits to the end" { both io_uring ring_waits_to_the_end; }
 @test "io_uring: ring polled" { both io_uring ring_polled; }
 @test "io_uring: aio wait" { both io_uring aio_wait; }
 @test "io_uring: user faults" { both io_uring user_faults; }

@@ -143,8 +143,9 @@ static void flag_while(int kind) {
   else SYS(pipe(fd));
   struct caller c = {.other = 0};
   call_in_thread(&c, do_write, fd[1], buffer, sizeof buffer);
+  struct pollfd begun = {.fd = fd[0], .events = POLLIN};
+  EQ(poll(&begun, 1, -1), 1); // else the flag may come before the call
   come_to_rest(&c);
-  pause_ms(5);
   SYS(fcntl(fd[1], F_SETFL, O_NONBLOCK));
   static char in[65536];
   size_t got = 0;

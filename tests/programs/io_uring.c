@@ -16,9 +16,9 @@ struct ring {
   char *sq, *cq;
   struct io_uring_sqe* entries;
 };
-static bool ring_made(struct ring* r) {
+static bool ring_of(struct ring* r, unsigned size) {
   memset(&r->p, 0, sizeof r->p);
-  r->fd = (int)syscall(SYS_io_uring_setup, 8, &r->p);
+  r->fd = (int)syscall(SYS_io_uring_setup, size, &r->p);
   if (r->fd < 0) {
     puts("no io_uring here");
     return false;
@@ -30,6 +30,7 @@ static bool ring_made(struct ring* r) {
   CHECK(r->sq != MAP_FAILED && r->cq != MAP_FAILED && (void*)r->entries != MAP_FAILED);
   return true;
 }
+static bool ring_made(struct ring* r) { return ring_of(r, 8); }
 static void submit_read(struct ring* r, int fd, void* to, unsigned size, unsigned label) {
   unsigned* tail = (unsigned*)(r->sq + r->p.sq_off.tail);
   unsigned slot = *tail & (r->p.sq_entries - 1);
@@ -81,6 +82,41 @@ CASE(ring_wait) {
   }
   close_pair(fd);
   ring_done(&ring);
+}
+
+// A wait that has begun with much work ends for what it waits for, and for nothing that the scheduler does: the kernel acts on timers of processor
+// time in the middle of this one call. The threads beside it want the processor all the time.
+static atomic_bool over;
+static void* want_the_processor(void* argument) {
+  while (!over) counter++;
+  return argument;
+}
+static void* write_later(void* argument) {
+  pause_ms(20);
+  write_byte(*(int*)argument);
+  return NULL;
+}
+CASE(ring_waits_to_the_end) {
+  enum { kMany = 1024 };
+  static char bytes[kMany];
+  pthread_t others[3];
+  over = false;
+  for (int i = 0; i < 3; i++) others[i] = start(want_the_processor, NULL);
+  for (int i = 0; i < 40; i++) {
+    if (!ring_of(&ring, kMany)) break;
+    int fd[2];
+    SYS(pipe(fd));
+    for (unsigned k = 0; k < kMany; k++) submit_read(&ring, fd[0], &bytes[k], 1, k);
+    pthread_t writer = start(write_later, &fd[1]);
+    for (long began = counter; counter - began < 20000 * (i % 8);) {} // its turn is nearly over
+    EQ(syscall(SYS_io_uring_enter, ring.fd, kMany, 1, IORING_ENTER_GETEVENTS, NULL, 0), kMany);
+    CHECK(*(volatile unsigned*)(ring.cq + ring.p.cq_off.tail) != *(volatile unsigned*)(ring.cq + ring.p.cq_off.head));
+    finish(writer);
+    ring_done(&ring);
+    close_pair(fd);
+  }
+  over = true;
+  for (int i = 0; i < 3; i++) finish(others[i]);
 }
 
 static long do_epoll(struct caller* c) {
