@@ -73,6 +73,13 @@ struct FdWait {
     if (g_short_read_lies.load(std::memory_order_relaxed) || g_rcvlowat_used.load(std::memory_order_relaxed)) return;
     if (!poll_hup(fd)) rec->empty.store(key(), std::memory_order_relaxed);
   }
+  // Before the first attempt of a call whose progress others can see: the flag is then what it was when the call began, as in the kernel. (Not known:
+  // asked for after it, when there is something to wait for.)
+  void latch() {
+    uint32_t bits;
+    const Kind k = rec->kind();
+    latched = (is_socket(k) || k == Kind::Anon) && fd_cfg_cached(rec, &bits) && !(bits & FdRec::kNonBlock);
+  }
   bool nonblocking() { return !latched && (fd_cfg(fd, rec) & FdRec::kNonBlock); }
   // The call is over with this result.
   long end(long r) {
@@ -117,6 +124,7 @@ inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff)
   FdRec* rec = fd_rec(fd);
   if (GMP_UNLIKELY(!rec)) return handoff(fd, 0);
   FdWait w(fd, Dir::Write, rec);
+  w.latch();
   size_t done = 0;
   for (;;) {
     long r = attempt(w.fd, done);

@@ -27,6 +27,7 @@ static long recv_all(int fd, bool peek, size_t total, Try attempt, Full handoff)
   FdRec* rec = fd_rec(fd);
   if (!rec) return handoff(fd, 0);
   FdWait w(fd, Dir::Read, rec);
+  w.latch();
   size_t done = 0;
   for (;;) {
     bool used_up = peek && w.armed && poll_hup(w.fd) && (fd_ready(w.fd, POLLRDHUP) & (POLLRDHUP | POLLHUP | POLLERR)); // the edge of the end is behind us: no other will come
