@@ -13,6 +13,9 @@ struct Slot {
 constexpr int kSlots = 256;
 constinit Slot g_slots[kSlots]{};
 constinit std::atomic<bool> g_lock{false};
+constexpr int kFlights = 256; // by number: a closer may wait for a neighbour's, which is as short
+constinit std::atomic<int> g_flights[kFlights]{};
+std::atomic<int>& flights(int fd) { return g_flights[fd % kFlights]; }
 
 // Held for a few loads and stores, and by a closer for one fcntl; nothing in between waits.
 void lock() {
@@ -47,22 +50,65 @@ void fd_keep_slow(int fd, FdRec* r) {
   fd_created(hidden, r->kind(), kCfgUnknown, false);
   g_fd_table.rec[hidden].born.store(r->born.load(std::memory_order_relaxed), std::memory_order_relaxed);
   uint64_t w = r->waiters.load(std::memory_order_relaxed);
-  while (!r->waiters.compare_exchange_weak(w, ((w >> 32) + 1) << 32, std::memory_order_acq_rel)) {}
+  while (!r->waiters.compare_exchange_weak(w, ((w >> 32) + 1) << 32, std::memory_order_seq_cst)) {}
   if (uint32_t(w)) {
     *s = {fd, hidden, uint32_t(w >> 32), g_fd_table.rec[hidden].state.load(std::memory_order_relaxed) & FdRec::kGenMask, uint32_t(w)};
     hidden = -1;
   }
   unlock();
   if (hidden >= 0) hook_close(hidden); // they had all left meanwhile
+  for (int n = 0; flights(fd).load(std::memory_order_seq_cst) != 0; n++)
+    if (n < 100) relax();
+    else sys(SYS_sched_yield);
 }
 
 int fd_keep_find(int fd, uint32_t wgen, int* hidden) {
   lock();
   int i = 0; // the slot was filled under the lock that moved the generation: it is there
-  while (!(g_slots[i].refs && g_slots[i].fd == fd && g_slots[i].wgen == wgen)) i++;
-  *hidden = g_slots[i].hidden;
+  while (i < kSlots && !(g_slots[i].refs && g_slots[i].fd == fd && g_slots[i].wgen == wgen)) i++;
+  *hidden = i < kSlots ? g_slots[i].hidden : fd;
+  if (i == kSlots) i = -1;
   unlock();
   return i;
+}
+
+// A handler may run between any two lines here: what is in the record is somebody's as long as serial is not 0, and its one exchange decides who gives it back.
+uint32_t fd_hold(int fd, FdRec* r, uint32_t wgen) {
+  fd_unhold();
+  if (!fd_wait_enter(r, wgen)) return 0;
+  auto& h = self()->hold;
+  h.rec = r;
+  h.fd = fd;
+  h.wgen = wgen;
+  if (++h.last == 0) h.last = 1;
+  const uint32_t mine = h.last;
+  std::atomic_signal_fence(std::memory_order_seq_cst);
+  h.serial.store(mine, std::memory_order_relaxed);
+  return mine;
+}
+
+bool fd_in_flight(int fd, const FdRec* r, FnRef<long()> attempt, long* result) {
+  const uint32_t wgen = self()->hold.wgen;
+  bool ours = false;
+  *result = undisturbed([&] {
+    flights(fd).fetch_add(1, std::memory_order_seq_cst);
+    ours = uint32_t(r->waiters.load(std::memory_order_seq_cst) >> 32) == wgen;
+    const long n = ours ? attempt() : 0;
+    flights(fd).fetch_sub(1, std::memory_order_release);
+    return n;
+  });
+  return ours;
+}
+
+void fd_unhold() {
+  auto& h = self()->hold;
+  if (h.serial.load(std::memory_order_relaxed) == 0) return;
+  FdRec* r = h.rec;
+  const int fd = h.fd;
+  const uint32_t wgen = h.wgen;
+  if (h.serial.exchange(0, std::memory_order_relaxed) == 0 || fd_wait_leave(r, wgen)) return;
+  int hidden;
+  if (const int slot = fd_keep_find(fd, wgen, &hidden); slot >= 0) fd_keep_drop(slot);
 }
 
 void fd_keep_drop(int slot) {
@@ -79,6 +125,7 @@ void fd_keep_reset() {
     if (s.refs) sys(SYS_close, s.hidden); // nobody is blocked in the child
     s.refs = 0;
   }
+  for (auto& n : g_flights) n.store(0, std::memory_order_relaxed);
   g_lock.store(false, std::memory_order_relaxed);
 }
 

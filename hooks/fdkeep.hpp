@@ -5,6 +5,12 @@
 //
 // FdRec::waiters counts them: a closer moves the generation in the same step in which it takes the count, so that every parked G either
 // leaves by itself (generation unchanged) or is counted in exactly one slot and finds it.
+//
+// A call that has done a part of its work must go on with that description, whatever becomes of the number: it is counted from before its first attempt
+// to its end, and not only while it is parked (a hold). A handler of the program's may run in between, make such a call of its own, and leave by
+// longjmp: so the thread's record knows the hold, the last call that holds has it, and an older one that is still there goes on without.
+// Between its look at the generation and the kernel's at the number there is room for a whole close() and open(): with part done an attempt is counted
+// as in flight before that look, undisturbed, and a closer that has moved the generation waits for those (seq_cst on both sides: one sees the other).
 #pragma once
 #include "hooks/fdtable.hpp"
 
@@ -34,9 +40,16 @@ void fd_keep_slow(int fd, FdRec*);
 inline void fd_keep(int fd, FdRec* r) {
   if (GMP_UNLIKELY(uint32_t(r->waiters.load(std::memory_order_acquire)))) fd_keep_slow(fd, r);
 }
-// The slot and number for a G that fd_wait_leave() has sent here.
+// The slot and number for a G that fd_wait_leave() has sent here; -1: none (a child of fork, which has no slots).
 int fd_keep_find(int fd, uint32_t wgen, int* hidden);
 void fd_keep_drop(int slot);
+
+// Counts the caller in, and whatever this thread held before out. A number for this hold; 0: the descriptor number has changed hands since wgen.
+uint32_t fd_hold(int fd, FdRec*, uint32_t wgen);
+inline bool fd_holds(uint32_t hold) { return hold && self()->hold.serial.load(std::memory_order_relaxed) == hold; }
+// An attempt that does not wait, on the number that is held; false: not made, the number has gone.
+bool fd_in_flight(int fd, const FdRec*, FnRef<long()> attempt, long* result);
+void fd_unhold(); // Counts out what this thread holds, if anything.
 void fd_keep_reset();
 
 } // namespace gmp

@@ -5,6 +5,7 @@ namespace gmp {
 
 long FdWait::block(bool progress) {
   const bool receive = dir == Dir::Read;
+  settle();
   uint32_t cfg = fd_cfg(fd, rec);
   if ((cfg & FdRec::kNonBlock) && !latched) return -EAGAIN;
   if (rec->kind() == Kind::Unknown) fd_classify(fd); // known_empty and the send side want it
@@ -23,7 +24,8 @@ long FdWait::block(bool progress) {
     if (cfg & (receive ? FdRec::kRcvTimeo : FdRec::kSndTimeo)) deadline = fd_deadline(fd, receive);
   }
   if (!armed) return arm() ? kAgain : kHandOff;
-  if (!fd_wait_enter(rec, wgen)) return arm() ? kAgain : kHandOff; // the number is another's now: that one, then
+  const bool counted = fd_holds(held);
+  if (!counted && !fd_wait_enter(rec, wgen)) return arm() ? kAgain : kHandOff; // the number is another's now: that one, then
   // A full unix socket whose peer gives up reading, or which is shut down for writing, can never be written again, and poll does not say so:
   // the writer asks now and then.
   int64_t until = deadline;
@@ -34,7 +36,8 @@ long FdWait::block(bool progress) {
   Wait x = poll_wait(fd, dir, seq, until);
   // It may have registered anew, after a forget; the mark comes after (poll.hpp).
   if (GMP_UNLIKELY(!(rec->state.load(std::memory_order_relaxed) & FdRec::kPolled))) fd_mark_polled(fd, rec);
-  if (GMP_UNLIKELY(!fd_wait_leave(rec, wgen))) take_over();
+  if (counted) settle();
+  else if (GMP_UNLIKELY(!fd_wait_leave(rec, wgen))) take_over();
   if (x == Wait::Timeout) {
     if (until == deadline) return -EAGAIN;
     if (retries < 6) retries++;
@@ -42,9 +45,11 @@ long FdWait::block(bool progress) {
   }
   if (x == Wait::Interrupted) {
     // With a time-out, or with part done, no handler makes the kernel restart (sock_intr_errno).
-    if (kept >= 0 && !progress && cancel_pending()) let_go(); // after_interrupt() does not come back then
+    release();
+    if (kept >= 0 && cancel_pending()) let_go(); // after_interrupt() does not come back then
     bool restartable = !progress && deadline == kNoDeadline;
     if (after_interrupt(restartable) == After::Eintr) return -EINTR; // a cancellation acts with part done too, as in libc
+    if (progress) hold();
   } else {
     woken = true;
   }
@@ -57,10 +62,23 @@ int take_error(int fd) {
   return sys(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0 ? 0 : e;
 }
 
+void FdWait::settle() {
+  if (GMP_LIKELY(!held) || !fd_holds(held)) return;
+  auto& h = self()->hold;
+  const uint32_t was = h.wgen;
+  if (GMP_LIKELY(fd_wait_generation(rec) == was)) return;
+  held = 0;
+  if (h.serial.exchange(0, std::memory_order_relaxed) == 0) return;
+  wgen = was;
+  armed = false;
+  take_over();
+}
+
 void FdWait::take_over() {
   if (kept >= 0) let_go();
   int hidden;
   kept = int16_t(fd_keep_find(fd, wgen, &hidden));
+  if (kept < 0) return;
   fd = hidden;
   rec = fd_rec(hidden);
 }

@@ -27,6 +27,7 @@
 namespace gmp {
 
 inline constexpr long kAgain = 1, kHandOff = 2;
+inline constexpr size_t kAtOnce = 4096; // sent as a whole or not at all, but for a TCP socket's last room: PIPE_BUF, and less than a unix socket's piece
 inline constexpr size_t kMaxRw = 0x7ffff000; // the kernel moves no more in one call
 
 // No destructor: test_cancel() and after_interrupt() may unwind through its owners.
@@ -39,7 +40,7 @@ struct FdWait {
   bool latched = false; // it waits, and goes on waiting even when the description becomes non-blocking
   uint8_t retries = 0;   // see block()
   int16_t kept = -1;     // slot of the description that we hold although its number is gone
-  uint32_t seq = 0, gen = 0, wgen;
+  uint32_t seq = 0, gen = 0, wgen, held = 0;
   FdRec* rec;
   int64_t deadline = kNoDeadline;
 
@@ -86,8 +87,31 @@ struct FdWait {
     // A few bytes taken out need not make room that a writer can use: the kernel tells it when they do.
     if (r > 0 && (dir == Dir::Write || r >= 4096)) fd_nudge(rec, dir == Dir::Read ? Dir::Write : Dir::Read);
     if (GMP_UNLIKELY(woken) && r != -EAGAIN) poll_pass(fd, dir);
+    if (GMP_UNLIKELY(held)) release();
     if (GMP_UNLIKELY(kept >= 0)) let_go();
     return r;
+  }
+  // From here to end() closers of the number leave the description to this call (fdkeep.hpp).
+  void hold() {
+    if (kept >= 0 || fd_holds(held)) return;
+    for (int tries = 0; !(held = fd_hold(fd, rec, wgen)) && tries < 3; tries++) { // the number is another's now: that one, then
+      armed = false;
+      wgen = fd_wait_generation(rec);
+    }
+  }
+  void settle(); // the number may have gone: on with what is held
+  // An attempt; with part of the call done it does not go to whoever has the number meanwhile.
+  template <class Try> long attempt(Try one, bool progress) {
+    long r;
+    if (GMP_LIKELY(!progress)) return with_sync_signal(one(fd));
+    settle();
+    if (fd_holds(held) && fd_in_flight(fd, rec, [&] { return with_sync_signal(one(fd)); }, &r)) return r;
+    settle();
+    return with_sync_signal(one(fd));
+  }
+  void release() {
+    if (fd_holds(held)) fd_unhold();
+    held = 0;
   }
   void let_go();
   void take_over();
@@ -118,19 +142,22 @@ inline long recv_loop(int fd, bool quick, Want want, Try attempt, Full handoff, 
 }
 
 // A sending call on a byte stream: all of it, unless the description is non-blocking. attempt(fd, done) tries the rest; with done > 0 it
-// must not raise SIGPIPE on a socket, for natively the call would end with what was sent and leave the signal to the next one.
+// must not raise SIGPIPE on a socket, for natively the call would end with what was sent and leave the signal to the next one. at_most: where only the
+// kernel may read yet what tells the size, kMaxRw.
 template <class Total, class Try, class Full>
-inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff) {
+inline long send_loop(int fd, bool sock, size_t at_most, Total total, Try attempt, Full handoff) {
   FdRec* rec = fd_rec(fd);
   if (GMP_UNLIKELY(!rec)) return handoff(fd, 0);
   FdWait w(fd, Dir::Write, rec);
   w.latch();
+  if (at_most > kAtOnce) w.hold();
   size_t done = 0;
   for (;;) {
-    long r = attempt(w.fd, done);
+    long r = w.attempt([&](int fd) { return attempt(fd, done); }, done > 0);
     if (GMP_LIKELY(r >= 0)) {
       done += size_t(r);
       if (GMP_LIKELY(done >= total()) || r == 0 || w.nonblocking()) return w.end(long(done));
+      w.hold();
       continue;
     }
     if (r == -EAGAIN) {
@@ -146,6 +173,7 @@ inline long send_loop(int fd, bool sock, Total total, Try attempt, Full handoff)
         continue;
       }
       if (r == kHandOff) {
+        w.release(); // may unwind
         r = handoff(w.fd, done);
         if (r >= 0) return w.end(long(done) + r);
       }

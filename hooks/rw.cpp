@@ -138,14 +138,14 @@ long g_write(int fd, const void* buf, size_t n) {
     long r;
     if (GMP_LIKELY(is_socket(k))) {
       const int flags = MSG_DONTWAIT | (k == Kind::SeqPacket ? MSG_EOR : 0); // as sock_write_iter
-      r = send_loop(fd, true, total, [&](int fd, size_t done) {
+      r = send_loop(fd, true, most, total, [&](int fd, size_t done) {
         return sys(SYS_sendto, fd, p + done, piece(fd, k, rest(done)), flags | (done ? MSG_NOSIGNAL : 0), 0, 0);
       }, full);
       if (r != -ENOTSOCK) return r;
       fd_reclassify(fd, Kind::Unknown);
     } else if (k == Kind::Pipe || k == Kind::PipeOwn) {
       // What is at most PIPE_BUF fits one page of the pipe: the kernel takes all of it or says EAGAIN.
-      r = send_loop(fd, false, total, [&](int fd, size_t done) {
+      r = send_loop(fd, false, most, total, [&](int fd, size_t done) {
         iovec v{const_cast<char*>(p) + done, piece(fd, k, rest(done))};
         return nowait_writev(fd, &v, 1);
       }, full);
@@ -200,7 +200,7 @@ long g_writev(int fd, const iovec* iov, int cnt) {
       m.msg_iovlen = size_t(at.n);
       return sys(SYS_sendmsg, fd, &m, MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0) | (k == Kind::SeqPacket ? MSG_EOR : 0));
     };
-    long r = send_loop(fd, sock, total, attempt, full);
+    long r = send_loop(fd, sock, kMaxRw, total, attempt, full);
     if (r == -EOPNOTSUPP && !sock) {
       fd_reclassify(fd, Kind::PollFirst);
     } else if (r == -EOPNOTSUPP && !no_nowait) { // before Linux 6.5

@@ -21,8 +21,20 @@ bool takes(G* g, int sig) { return alive(g) && !(get_sigmask(g) & sigbit(sig)); 
 bool anybodys(int sig, const siginfo_t* info) {
   return info->si_code == SI_TIMER || (sigbit(sig) & (sigbit(SIGPROF) | sigbit(SIGVTALRM) | sigbit(SIGXCPU)));
 }
-// Sent to this very kernel thread by libc's insides: abort().
-bool from_itself(const siginfo_t* info) { return info->si_code == SI_TKILL && info->si_pid == int(sys(SYS_getpid)); }
+// Sent to this very kernel thread by libc's insides: abort(). Or what the kernel sends for a call that the thread makes, as if by kill(); a kill() to oneself does not
+// come here by way of the kernel.
+bool from_itself(const siginfo_t* info) {
+  const int sig = info->si_signo;
+  const bool own_doing = info->si_code == SI_USER && (sig == SIGPIPE || sig == SIGXFSZ);
+  return (own_doing || info->si_code == SI_TKILL) && info->si_pid == int(sys(SYS_getpid));
+}
+// From the kernel thread's pending ones, while the G is on it, into the G's.
+void keep_own(int sig) {
+  const uint64_t set = sigbit(sig);
+  const timespec none{};
+  Arrival a{{}, false};
+  if (sys(SYS_rt_sigtimedwait, &set, &a.info, &none, 8) == sig) add_pending(from_itself(&a.info) ? of_thread(getg()) : of_process(), sig, a);
+}
 
 // What of the process's the calling G runs.
 uint64_t own_share(G* g) {
@@ -240,6 +252,7 @@ bool for_another() { return getg() && !self()->handler_ran; }
 void signal_start() {
   g_run_pending_signals = run_pending_signals;
   g_pass_on_signals = pass_on_signals;
+  g_keep_sync_signal = keep_own;
 }
 
 void signal_in_child() {

@@ -28,10 +28,11 @@ static long recv_all(int fd, bool peek, size_t total, Try attempt, Full handoff)
   if (!rec) return handoff(fd, 0);
   FdWait w(fd, Dir::Read, rec);
   w.latch();
+  w.hold();
   size_t done = 0;
   for (;;) {
     bool used_up = peek && w.armed && poll_hup(w.fd) && (fd_ready(w.fd, POLLRDHUP) & (POLLRDHUP | POLLHUP | POLLERR)); // the edge of the end is behind us: no other will come
-    long r = attempt(w.fd, peek ? 0 : done);
+    long r = w.attempt([&](int fd) { return attempt(fd, peek ? 0 : done); }, done > 0);
     if (r >= 0) {
       done = peek ? size_t(r) : done + size_t(r);
       if (r == 0 || done >= total || used_up || w.nonblocking()) return w.end(long(done));
@@ -45,6 +46,7 @@ static long recv_all(int fd, bool peek, size_t total, Try attempt, Full handoff)
       continue;
     }
     if (r == kHandOff) {
+      w.release(); // may unwind
       r = handoff(w.fd, peek ? 0 : done);
       return w.end(r >= 0 && !peek ? long(done) + r : r >= 0 ? r : done ? long(done) : r);
     }
@@ -143,7 +145,7 @@ static constexpr int kSendHandOff = MSG_ZEROCOPY | MSG_FASTOPEN;
 
 long g_sendto(int fd, const void* buf, size_t n, int flags, const sockaddr* addr, socklen_t len) {
   if (GMP_UNLIKELY(flags & (MSG_DONTWAIT | kSendHandOff))) {
-    if (flags & MSG_DONTWAIT) return sys(SYS_sendto, fd, buf, n, flags, addr, len);
+    if (flags & MSG_DONTWAIT) return with_sync_signal(sys(SYS_sendto, fd, buf, n, flags, addr, len));
     return blocking_point(SYS_sendto, fd, buf, n, flags, addr, len);
   }
   const char* p = static_cast<const char*>(buf);
@@ -151,7 +153,7 @@ long g_sendto(int fd, const void* buf, size_t n, int flags, const sockaddr* addr
   auto call = [&](size_t done) {
     return done ? std::pair{p + done, most - done} : std::pair{p, n};
   };
-  return send_loop(fd, true, [&] { return most; }, [&](int fd, size_t done) {
+  return send_loop(fd, true, most, [&] { return most; }, [&](int fd, size_t done) {
     auto [at, left] = call(done);
     return sys(SYS_sendto, fd, at, left, flags | MSG_DONTWAIT | (done ? MSG_NOSIGNAL : 0), addr, len);
   }, [&](int fd, size_t done) -> long {
@@ -187,7 +189,7 @@ void fds_passed(const msghdr* m) {
 
 long g_sendmsg(int fd, const msghdr* m, int flags, size_t from) {
   if (GMP_UNLIKELY(flags & (MSG_DONTWAIT | kSendHandOff))) {
-    if (flags & MSG_DONTWAIT) return sys(SYS_sendmsg, fd, m, flags);
+    if (flags & MSG_DONTWAIT) return with_sync_signal(sys(SYS_sendmsg, fd, m, flags));
     return blocking_point(SYS_sendmsg, fd, m, flags);
   }
   auto part = [&](int fd, size_t done, int f, bool wait) -> long {
@@ -202,7 +204,7 @@ long g_sendmsg(int fd, const msghdr* m, int flags, size_t from) {
     f |= MSG_NOSIGNAL;
     return wait ? blocking_point(SYS_sendmsg, fd, &rest, f) : sys(SYS_sendmsg, fd, &rest, f);
   };
-  return send_loop(fd, true, [&] { return msg_total(m) - from; },
+  return send_loop(fd, true, kMaxRw, [&] { return msg_total(m) - from; },
                    [&](int fd, size_t done) { return part(fd, from + done, flags | MSG_DONTWAIT, false); },
                    [&](int fd, size_t done) { return part(fd, from + done, flags, true); });
 }

@@ -58,12 +58,12 @@ size_t total_of(const msghdr* m) {
 
 // Ends with the first message that could not be sent whole; its error shows only when it is the first.
 long g_sendmmsg(int fd, mmsghdr* vec, unsigned n, int flags) {
-  if (flags & MSG_DONTWAIT) return sys(SYS_sendmmsg, fd, vec, n, flags);
+  if (flags & MSG_DONTWAIT) return with_sync_signal(sys(SYS_sendmmsg, fd, vec, n, flags));
   if (n > 1024) n = 1024; // UIO_MAXIOV
   if (n == 0) return sys(SYS_sendmmsg, fd, vec, 0, flags);
   unsigned done = 0;
   while (done < n) {
-    long r = sys(SYS_sendmmsg, fd, vec + done, n - done, flags | MSG_DONTWAIT);
+    long r = with_sync_signal(sys(SYS_sendmmsg, fd, vec + done, n - done, flags | MSG_DONTWAIT));
     if (r > 0) {
       done += unsigned(r);
       // The last of a batch may be a stream's part: the rest of it, waiting.

@@ -7,6 +7,8 @@
 
 namespace gmp {
 
+struct FdRec;
+
 struct Thread {
   // Who frees the G (thread_join.cpp). Exited is set once, by on_dead; whoever then holds the claim (the joiner's Joining or Detached)
   // gives the G back. Joiners wait on this word. Gone: main's G, which is never freed, has been joined.
@@ -37,6 +39,13 @@ struct Thread {
   int vfork_of;                      // in a vfork (vfork.cpp): the process that called it
   // In fork(): this process, for libc's code that may be running in the parent or in the child, where the parking lot is not to be touched.
   int forking;
+  // A call in progress counts as one of its descriptor's waiters (fdkeep.hpp). serial 0: none.
+  struct {
+    std::atomic<uint32_t> serial;
+    uint32_t last, wgen;
+    int fd;
+    FdRec* rec;
+  } hold;
   const void* polled;                // the array of the last poll that went well
   // Cancellation state and cleanup handlers are not here: libc's own, in the TCB, which is the G's (cancel.cpp).
 };

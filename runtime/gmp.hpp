@@ -241,6 +241,8 @@ void enter_syscall();
 void exit_syscall();
 // For calls that will block for certain: gives the P up at once.
 void enter_syscall_block();
+// The result of call(), raw calls that do not wait, with no handler of the program's in between, nor another G.
+long undisturbed(FnRef<long()> call);
 // Instead of enter_syscall() for what another thread of the process may have to end: with no other kernel thread there to run that one it waits, in
 // user space, until there is (m.cpp, room_to_block).
 void enter_syscall_waits();
@@ -251,10 +253,18 @@ struct SyscallScope {
   ~SyscallScope() { exit_syscall(); }
   SyscallScope(const SyscallScope&) = delete;
 };
+// SIGPIPE and SIGXFSZ come from what the thread does itself, and the kernel gives them to the kernel thread. Blocked ones would stay with that one,
+// where the next G has them: after a raw call that may raise them, before anything that may move the G. The result of the call.
+void keep_sync_signal(int sig);
+inline long with_sync_signal(long r) {
+  if (GMP_UNLIKELY(r == -32 /*EPIPE*/ || r == -27 /*EFBIG*/)) keep_sync_signal(r == -32 ? 13 /*SIGPIPE*/ : 25 /*SIGXFSZ*/);
+  return r;
+}
+extern void (*g_keep_sync_signal)(int sig); // set by hooks: the G blocks it
 // A system call with the P handed off meanwhile.
 template <class... A> inline long blocking_sys(long n, A... a) {
   enter_syscall();
-  long r = sys(n, a...);
+  long r = with_sync_signal(sys(n, a...));
   exit_syscall();
   return r;
 }

@@ -155,6 +155,11 @@ void enter_syscall_block() {
   leave_rt(g, 0);
 }
 
+long undisturbed(FnRef<long()> call) {
+  RtScope rt;
+  return call();
+}
+
 void enter_syscall_quiet() {
   G* g = getg();
   if (!g) return;
@@ -171,6 +176,12 @@ void enter_syscall_waits() {
   if (!g) return;
   if (GMP_UNLIKELY(sched.nmidle.load(std::memory_order_relaxed) == 0) && !g->insys.load(std::memory_order_relaxed)) room_to_block(g, leave_p, false);
   enter_syscall();
+}
+
+void (*g_keep_sync_signal)(int sig);
+void keep_sync_signal(int sig) {
+  G* g = getg();
+  if (g && (g->sigmask >> (sig - 1) & 1) && g_keep_sync_signal) g_keep_sync_signal(sig);
 }
 
 // ---------------------------------------------------------------- calls that interrupt() ends
@@ -236,7 +247,7 @@ long interruptible_call(bool certain, long n, long a, long b, long c, long d, lo
   certain ? enter_syscall_block() : enter_syscall();
   g->stoppable.store(1, std::memory_order_relaxed); // a handler's call may have cleared it
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  long r = arch::gmp_syscall_unless(&g->intr, n, a, b, c, d, e, f);
+  long r = with_sync_signal(arch::gmp_syscall_unless(&g->intr, n, a, b, c, d, e, f));
   g->stoppable.store(0, std::memory_order_relaxed);
   exit_syscall();
   // A full barrier before the caller looks at what the interrupt was for, as in park().

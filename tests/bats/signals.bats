@@ -35,6 +35,13 @@ setup() { need_build; }
 @test "signals_stack: handler does much" { both signals_stack handler_does_much; }
 @test "signals_stack: each way to jump" { both signals_stack each_way_to_jump; }
 @test "signals_stack: stack in a child" { both signals_stack stack_in_a_child; }
+@test "signals_own: pipe handled where it is due" { both signals_own pipe_handled_where_it_is_due; }
+@test "signals_own: pipe blocked and taken" { both signals_own pipe_blocked_and_taken; }
+@test "signals_own: pipe blocked and let in" { both signals_own pipe_blocked_and_let_in; }
+@test "signals_own: pipe when part is through" { both signals_own pipe_when_part_is_through; }
+@test "signals_own: pipe ends the process" { expect=141 both signals_own pipe_ends_the_process; }
+@test "signals_own: pipe let in ends the process" { expect=141 both signals_own pipe_let_in_ends_the_process; }
+@test "signals_own: file size" { both signals_own file_size; }
 
 @test "signals_timer: for one thread" { both signals_timer for_one_thread; }
 @test "signals_timer: for one thread while main blocks" { both signals_timer for_one_thread_while_main_blocks; }
