@@ -126,6 +126,7 @@ void fd_keep_reset() {
     s.refs = 0;
   }
   for (auto& n : g_flights) n.store(0, std::memory_order_relaxed);
+  self()->hold.serial.store(0, std::memory_order_relaxed); // a handler forks while its thread writes
   g_lock.store(false, std::memory_order_relaxed);
 }
 

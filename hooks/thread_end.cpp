@@ -1,5 +1,6 @@
 // The end of a thread, in libc's order: thread_local destructors, key destructors, the process if it was the last, then the G.
 #include <cstdlib>
+#include "hooks/fdkeep.hpp"
 #include "hooks/mutex.hpp"
 #include "hooks/signal.hpp"
 #include "hooks/thread_libc.hpp"
@@ -23,6 +24,7 @@ void thread_finish(bool main_landing) {
   if (!main_landing && g_libc_thread.call_tls_dtors) g_libc_thread.call_tls_dtors();
   run_key_destructors();
   robust_owner_died();
+  fd_unhold(); // of a call that was left by longjmp or cancelled anywhere
   tcache_flush();
   // Without a G: the only thread of a child that was forked in a G.
   if (!getg() || g_alive.fetch_sub(1, std::memory_order_acq_rel) == 1) exit(0);
@@ -35,6 +37,7 @@ void thread_finish(bool main_landing) {
 // exit of this thread alone, by syscall(): nothing of the program's or of libc's runs.
 void thread_vanish(int status) {
   robust_owner_died();
+  fd_unhold();
   if (g_alive.fetch_sub(1, std::memory_order_acq_rel) == 1) sys(SYS_exit_group, status);
   exit_g(on_dead, nullptr);
 }

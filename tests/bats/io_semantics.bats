@@ -34,6 +34,9 @@ setup() { need_build; }
 @test "io_close: queue closed and reused" { both io_close queue_closed_and_reused; }
 @test "io_close: shutdown wakes" { both io_close shutdown_wakes; }
 @test "io_close: numbers in motion" { both io_close numbers_in_motion; }
+@test "io_close: jump out of a write" { both io_close jump_out_of_a_write; }
+@test "io_close: cancelled in a write" { both io_close cancelled_in_a_write; }
+@test "io_close: fork in a write" { both io_close fork_in_a_write; }
 
 @test "io_message: waitall and peek" { both io_message waitall_and_peek; }
 @test "io_message: low water mark" { both io_message low_water_mark; }

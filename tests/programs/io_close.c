@@ -2,6 +2,7 @@
 // call holds the file, not the number. Written to both the old file and the number's new one, results tell which was meant.
 #include "caller.h"
 #include <mqueue.h>
+#include <setjmp.h>
 #include <stddef.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -9,6 +10,7 @@
 #include <sys/syscall.h>
 #include <sys/timerfd.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 static char buffer[1 << 20];
 
@@ -358,4 +360,116 @@ CASE(numbers_in_motion) {
   CHECK(low[1] < 20);
   close_pair(low);
   EQ(open_numbers(), before);
+}
+
+// A write is left by a handler's jump, or by cancellation, wherever it stands: the descriptor closed after that is closed.
+static sigjmp_buf away;
+static atomic_bool may_jump;
+static void jumps(int number) {
+  (void)number;
+  if (atomic_exchange(&may_jump, false)) siglongjmp(away, 1);
+}
+static void* written_until_the_jump(void* fd) {
+  if (sigsetjmp(away, 1) == 0) {
+    may_jump = true;
+    for (int i = 0; i < 4; i++) CHECK(write(*(int*)fd, buffer, sizeof buffer) > 0);
+  }
+  may_jump = false;
+  SYS(close(*(int*)fd));
+  return NULL;
+}
+static bool anywhere;
+static void* written_until_cancelled(void* fd) {
+  OK(pthread_setcanceltype(anywhere ? PTHREAD_CANCEL_ASYNCHRONOUS : PTHREAD_CANCEL_DEFERRED, NULL));
+  for (;;) CHECK(write(*(int*)fd, buffer, sizeof buffer) > 0);
+}
+static void left_and_closed(void* (*body)(void*), bool cancel) {
+  for (int i = 0; i < 60; i++) {
+    int fd[2];
+    makers[i % 3](fd);
+    anywhere = i % 2;
+    pthread_t t = start(body, &fd[1]);
+    static char in[65536];
+    for (int got = 0; got < i * 1000 + 1;) {
+      ssize_t n = read(fd[0], in, 1000);
+      SYS(n);
+      got += (int)n;
+    }
+    if (i % 4 == 0) pause_ms(1);
+    OK(cancel ? pthread_cancel(t) : pthread_kill(t, SIGUSR1));
+    if (cancel) {
+      void* result;
+      OK(pthread_join(t, &result));
+      CHECK(result == PTHREAD_CANCELED);
+      SYS(close(fd[1]));
+    }
+    while (read(fd[0], in, sizeof in) > 0) { // to its end
+    }
+    if (!cancel) finish(t);
+    SYS(close(fd[0]));
+  }
+}
+CASE(jump_out_of_a_write) {
+  struct sigaction a = {.sa_handler = jumps};
+  SYS(sigaction(SIGUSR1, &a, NULL));
+  left_and_closed(written_until_the_jump, false);
+}
+CASE(cancelled_in_a_write) { left_and_closed(written_until_cancelled, true); }
+
+// A handler forks in the middle of a write. The child writes elsewhere and ends; the write goes on.
+static atomic_int forked;
+static int pair_in_child;
+static void forks(int number) {
+  (void)number;
+  int error = errno, fd[2];
+  SYS(pipe(fd));
+  pid_t p = fork();
+  SYS(p);
+  if (p == 0) {
+    close(pair_in_child);
+    _exit(write(fd[1], buffer, 60000) == 60000 && close(fd[1]) == 0 && close(fd[0]) == 0 ? 7 : 8);
+  }
+  int status;
+  EQ(waitpid(p, &status, 0), p);
+  EQ(WEXITSTATUS(status), 7);
+  SYS(close(fd[0]));
+  SYS(close(fd[1]));
+  forked++;
+  errno = error;
+}
+static atomic_bool writes_over;
+static void* writes_while_forked(void* fd) {
+  size_t done = 0;
+  while (done < sizeof buffer) {
+    ssize_t n = write(*(int*)fd, buffer, sizeof buffer - done); // a part, where a handler has run
+    SYS(n);
+    done += (size_t)n;
+  }
+  writes_over = true;
+  return NULL;
+}
+CASE(fork_in_a_write) {
+  struct sigaction a = {.sa_handler = forks, .sa_flags = SA_RESTART};
+  SYS(sigaction(SIGUSR1, &a, NULL));
+  for (int i = 0; i < 12; i++) {
+    int fd[2];
+    makers[i % 3](fd);
+    pair_in_child = fd[1];
+    writes_over = false;
+    pthread_t t = start(writes_while_forked, &fd[1]);
+    static char in[65536];
+    size_t got = 0;
+    for (int k = 0; got < sizeof buffer; k++) {
+      ssize_t n = read(fd[0], in, k % 50 ? 5000 : 1);
+      SYS(n);
+      got += (size_t)n;
+      if (k % 50 == 0 && !writes_over) OK(pthread_kill(t, SIGUSR1));
+    }
+    EQ(got, sizeof buffer);
+    finish(t);
+    SYS(close(fd[1]));
+    EQ(read(fd[0], in, 1), 0);
+    SYS(close(fd[0]));
+  }
+  CHECK(forked > 0);
 }
