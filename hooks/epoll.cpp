@@ -18,13 +18,18 @@ template <class Scan, class Full> static long g_epoll(int epfd, int64_t deadline
     long r = scan(w.fd);
     if (r != 0 || deadline == 0) return w.end(r);
     if (!w.armed && !w.arm()) return w.end(handoff(w.fd)); // the wait looks itself: no number taken before the scan is needed
-    if (!fd_wait_enter(w.rec, w.wgen)) { // the number is another's now: that one, then
+    const long wait = undisturbed([&]() -> long {
+      if (!fd_wait_enter(w.rec, w.wgen)) return -1; // the number is another's now: that one, then
+      const Wait how = poll_wait(w.fd, Dir::Read, w.seq, deadline);
+      if (GMP_UNLIKELY(!(w.rec->state.load(std::memory_order_relaxed) & FdRec::kPolled))) fd_mark_polled(w.fd, w.rec);
+      if (GMP_UNLIKELY(!fd_wait_leave(w.rec, w.wgen))) w.take_over();
+      return long(how);
+    });
+    if (wait < 0) {
       w.armed = false;
       continue;
     }
-    Wait x = poll_wait(w.fd, Dir::Read, w.seq, deadline);
-    if (GMP_UNLIKELY(!(w.rec->state.load(std::memory_order_relaxed) & FdRec::kPolled))) fd_mark_polled(w.fd, w.rec);
-    if (GMP_UNLIKELY(!fd_wait_leave(w.rec, w.wgen))) w.take_over();
+    const Wait x = Wait(wait);
     if (x == Wait::Timeout) return w.end(scan(w.fd));
     if (x == Wait::Interrupted) {
       if ((r = scan(w.fd)) != 0) return w.end(r);

@@ -15,6 +15,7 @@ constinit Slot g_slots[kSlots]{};
 constinit std::atomic<bool> g_lock{false};
 constexpr int kFlights = 256; // by number: a closer may wait for a neighbour's, which is as short
 constinit std::atomic<int> g_flights[kFlights]{};
+constexpr int64_t kLongestFlight = 10000000; // ns: a few of the kernel's slices, for one that was put aside before it got there
 std::atomic<int>& flights(int fd) { return g_flights[fd % kFlights]; }
 
 // Held for a few loads and stores, and by a closer for one fcntl; nothing in between waits.
@@ -38,6 +39,7 @@ int duplicate(int fd) {
 
 // Without a slot or a number the generation stays: the parked Gs leave by themselves, try the number and are told EBADF.
 void fd_keep_slow(int fd, FdRec* r) {
+  if (auto& h = self()->hold; h.serial.load(std::memory_order_relaxed) && h.fd == fd) fd_unhold(); // of a write that a handler has left, most likely
   lock();
   Slot* s = g_slots;
   while (s < g_slots + kSlots && s->refs) s++;
@@ -57,9 +59,16 @@ void fd_keep_slow(int fd, FdRec* r) {
   }
   unlock();
   if (hidden >= 0) hook_close(hidden); // they had all left meanwhile
-  for (int n = 0; flights(fd).load(std::memory_order_seq_cst) != 0; n++)
-    if (n < 100) relax();
-    else sys(SYS_sched_yield);
+  int64_t until = 0;
+  for (int n = 0; flights(fd).load(std::memory_order_seq_cst) != 0; n++) {
+    if (n < 100) {
+      relax();
+      continue;
+    }
+    if (!until) until = nanotime() + kLongestFlight;
+    if (nanotime() > until) break;
+    sys(SYS_sched_yield);
+  }
 }
 
 int fd_keep_find(int fd, uint32_t wgen, int* hidden) {
@@ -72,41 +81,64 @@ int fd_keep_find(int fd, uint32_t wgen, int* hidden) {
   return i;
 }
 
-// A handler may run between any two lines here: what is in the record is somebody's as long as serial is not 0, and its one exchange decides who gives it back.
+// The record and the count change together, undisturbed: a handler in between would find the one without the other.
 uint32_t fd_hold(int fd, FdRec* r, uint32_t wgen) {
   fd_unhold();
-  if (!fd_wait_enter(r, wgen)) return 0;
-  auto& h = self()->hold;
-  h.rec = r;
-  h.fd = fd;
-  h.wgen = wgen;
-  if (++h.last == 0) h.last = 1;
-  const uint32_t mine = h.last;
-  std::atomic_signal_fence(std::memory_order_seq_cst);
-  h.serial.store(mine, std::memory_order_relaxed);
-  return mine;
+  return uint32_t(undisturbed([&]() -> long {
+    auto& h = self()->hold;
+    if (h.serial.load(std::memory_order_relaxed) || !fd_wait_enter(r, wgen)) return 0; // or a handler has left something just now: without, then
+    h.rec = r;
+    h.fd = fd;
+    h.wgen = wgen;
+    h.flies = false;
+    if (++h.last == 0) h.last = 1;
+    h.serial.store(h.last, std::memory_order_relaxed);
+    return h.last;
+  }));
 }
 
-bool fd_in_flight(int fd, const FdRec* r, FnRef<long()> attempt, long* result) {
-  const uint32_t wgen = self()->hold.wgen;
-  bool ours = false;
-  *result = undisturbed([&] {
-    flights(fd).fetch_add(1, std::memory_order_seq_cst);
-    ours = uint32_t(r->waiters.load(std::memory_order_seq_cst) >> 32) == wgen;
-    const long n = ours ? attempt() : 0;
-    flights(fd).fetch_sub(1, std::memory_order_release);
-    return n;
+static void land() {
+  auto& h = self()->hold;
+  if (!h.flies) return;
+  flights(h.fd).fetch_sub(1, std::memory_order_release);
+  h.flies = false;
+  keep_running(false);
+}
+
+bool fd_in_flight(uint32_t hold, FnRef<long()> attempt, long* result) {
+  auto& h = self()->hold;
+  const bool ours = undisturbed([&]() -> long {
+    if (!fd_holds(hold)) return false;
+    keep_running(true); // a closer waits
+    h.flies = true;
+    flights(h.fd).fetch_add(1, std::memory_order_seq_cst);
+    if (uint32_t(h.rec->waiters.load(std::memory_order_seq_cst) >> 32) == h.wgen) return true;
+    land();
+    return false;
   });
-  return ours;
+  if (!ours) return false;
+  *result = attempt();
+  undisturbed([&]() -> long {
+    if (fd_holds(hold)) land(); // else a handler's call has
+    return 0;
+  });
+  return true;
 }
 
 void fd_unhold() {
   auto& h = self()->hold;
   if (h.serial.load(std::memory_order_relaxed) == 0) return;
-  FdRec* r = h.rec;
-  const int fd = h.fd;
-  const uint32_t wgen = h.wgen;
-  if (h.serial.exchange(0, std::memory_order_relaxed) == 0 || fd_wait_leave(r, wgen)) return;
+  int fd;
+  uint32_t wgen;
+  if (!undisturbed([&]() -> long {
+        if (h.serial.load(std::memory_order_relaxed) == 0) return false; // a handler's call has
+        land();
+        h.serial.store(0, std::memory_order_relaxed);
+        fd = h.fd;
+        wgen = h.wgen;
+        return !fd_wait_leave(h.rec, wgen);
+      }))
+    return;
   int hidden;
   if (const int slot = fd_keep_find(fd, wgen, &hidden); slot >= 0) fd_keep_drop(slot);
 }

@@ -10,7 +10,8 @@
 // to its end, and not only while it is parked (a hold). A handler of the program's may run in between, make such a call of its own, and leave by
 // longjmp: so the thread's record knows the hold, the last call that holds has it, and an older one that is still there goes on without.
 // Between its look at the generation and the kernel's at the number there is room for a whole close() and open(): with part done an attempt is counted
-// as in flight before that look, undisturbed, and a closer that has moved the generation waits for those (seq_cst on both sides: one sees the other).
+// as in flight before that look, and a closer that has moved the generation waits for those (seq_cst on both sides: one sees the other). Not for long:
+// one that is stuck in the kernel, as behind a splice that has locked the pipe, has its file already.
 #pragma once
 #include "hooks/fdtable.hpp"
 
@@ -48,7 +49,7 @@ void fd_keep_drop(int slot);
 uint32_t fd_hold(int fd, FdRec*, uint32_t wgen);
 inline bool fd_holds(uint32_t hold) { return hold && self()->hold.serial.load(std::memory_order_relaxed) == hold; }
 // An attempt that does not wait, on the number that is held; false: not made, the number has gone.
-bool fd_in_flight(int fd, const FdRec*, FnRef<long()> attempt, long* result);
+bool fd_in_flight(uint32_t hold, FnRef<long()> attempt, long* result);
 void fd_unhold(); // Counts out what this thread holds, if anything.
 void fd_keep_reset();
 

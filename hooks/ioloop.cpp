@@ -23,9 +23,7 @@ long FdWait::block(bool progress) {
     timed = true;
     if (cfg & (receive ? FdRec::kRcvTimeo : FdRec::kSndTimeo)) deadline = fd_deadline(fd, receive);
   }
-  if (!armed) return arm() ? kAgain : kHandOff;
-  const bool counted = fd_holds(held);
-  if (!counted && !fd_wait_enter(rec, wgen)) return arm() ? kAgain : kHandOff; // the number is another's now: that one, then
+  if (!armed) return again();
   // A full unix socket whose peer gives up reading, or which is shut down for writing, can never be written again, and poll does not say so:
   // the writer asks now and then.
   int64_t until = deadline;
@@ -33,15 +31,22 @@ long FdWait::block(bool progress) {
     const int64_t again = nanotime() + (int64_t(20000000) << retries);
     if (again < until) until = again;
   }
-  Wait x = poll_wait(fd, dir, seq, until);
-  // It may have registered anew, after a forget; the mark comes after (poll.hpp).
-  if (GMP_UNLIKELY(!(rec->state.load(std::memory_order_relaxed) & FdRec::kPolled))) fd_mark_polled(fd, rec);
-  if (counted) settle();
-  else if (GMP_UNLIKELY(!fd_wait_leave(rec, wgen))) take_over();
+  const long wait = undisturbed([&]() -> long {
+    const bool counted = fd_holds(held);
+    if (!counted && !fd_wait_enter(rec, wgen)) return -1; // the number is another's now: that one, then
+    const Wait how = poll_wait(fd, dir, seq, until);
+    // It may have registered anew, after a forget; the mark comes after (poll.hpp).
+    if (GMP_UNLIKELY(!(rec->state.load(std::memory_order_relaxed) & FdRec::kPolled))) fd_mark_polled(fd, rec);
+    if (counted) settle();
+    else if (GMP_UNLIKELY(!fd_wait_leave(rec, wgen))) take_over();
+    return long(how);
+  });
+  if (wait < 0) return again();
+  const Wait x = Wait(wait);
   if (x == Wait::Timeout) {
     if (until == deadline) return -EAGAIN;
     if (retries < 6) retries++;
-    return arm() ? kAgain : kHandOff;
+    return again();
   }
   if (x == Wait::Interrupted) {
     // With a time-out, or with part done, no handler makes the kernel restart (sock_intr_errno).
@@ -53,13 +58,28 @@ long FdWait::block(bool progress) {
   } else {
     woken = true;
   }
-  return arm() ? kAgain : kHandOff;
+  return again();
 }
 
 int take_error(int fd) {
   int e = 0;
   socklen_t len = sizeof e;
   return sys(SYS_getsockopt, fd, SOL_SOCKET, SO_ERROR, &e, &len) < 0 ? 0 : e;
+}
+
+bool FdWait::first() const {
+  return undisturbed([&]() -> long {
+    if (!poll_open(fd)) return false;
+    fd_mark_polled(fd, rec);
+    return true;
+  });
+}
+
+long FdWait::again() {
+  if (arm()) return kAgain;
+  const int was = fd; // closed just now, perhaps, and held
+  settle();
+  return fd != was && arm() ? kAgain : kHandOff;
 }
 
 void FdWait::settle() {

@@ -52,6 +52,7 @@ struct FdWait {
     if (s & FdRec::kPolled) arm();
   }
   bool arm() {
+    if (GMP_UNLIKELY(!(rec->state.load(std::memory_order_relaxed) & FdRec::kPolled)) && !first()) return armed = false;
     if (!poll_open(fd)) return armed = false;
     uint32_t s = rec->state.load(std::memory_order_acquire);
     if (GMP_UNLIKELY(!(s & FdRec::kPolled))) s = fd_mark_polled(fd, rec);
@@ -60,6 +61,8 @@ struct FdWait {
     seq = poll_seq(fd, dir);
     return armed = true;
   }
+  long again(); // kAgain, or kHandOff: it can't be watched
+  bool first() const; // registers, and marks: closers go by the mark
   static uint64_t key_of(uint32_t gen, uint32_t seq) { return uint64_t(gen | 1) << 32 | seq; } // | 1: zeroed records match nothing
   uint64_t key() const { return key_of(gen, seq); }
   bool known_empty() const {
@@ -105,7 +108,7 @@ struct FdWait {
     long r;
     if (GMP_LIKELY(!progress)) return with_sync_signal(one(fd));
     settle();
-    if (fd_holds(held) && fd_in_flight(fd, rec, [&] { return with_sync_signal(one(fd)); }, &r)) return r;
+    if (fd_holds(held) && fd_in_flight(held, [&] { return with_sync_signal(one(fd)); }, &r)) return r;
     settle();
     return with_sync_signal(one(fd));
   }
@@ -173,6 +176,7 @@ inline long send_loop(int fd, bool sock, size_t at_most, Total total, Try attemp
         continue;
       }
       if (r == kHandOff) {
+        w.settle();
         w.release(); // may unwind
         r = handoff(w.fd, done);
         if (r >= 0) return w.end(long(done) + r);

@@ -61,8 +61,11 @@ void lowlock_wait_for(int* word, int shared) {
 // Those who wait with a time limit do so in libc's own code and are not counted.
 void lowlock_wake_for(int* word, int shared) {
   if (shared) sys(SYS_futex, word, FUTEX_WAKE, 1);
-  else if (!marks_fork_or_is_child() && (wake(key_of(word), 1) == 0 || g_kernel_waiters.load(std::memory_order_seq_cst) > 0))
-    sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
+  if (shared || marks_fork_or_is_child()) return;
+  keep_running(true); // waiting its turn here it would keep those who wait in the kernel
+  const bool nobody = wake(key_of(word), 1) == 0;
+  keep_running(false);
+  if (nobody || g_kernel_waiters.load(std::memory_order_seq_cst) > 0) sys(SYS_futex, word, FUTEX_WAKE_PRIVATE, 1);
 }
 
 } // namespace gmp

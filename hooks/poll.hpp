@@ -88,9 +88,12 @@ inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prep
     if (!taken) {
       hold.look_up();
       // The numbers are taken before the look, so that no edge falls between the look and the wait.
-      const bool all = poll_prepare(items, size_t(n));
-      for (long i = 0; i < n; i++)
-        if (items[i].fd >= 0) poll_mark(items[i].fd);
+      const bool all = undisturbed([&]() -> long {
+        const bool watched = poll_prepare(items, size_t(n));
+        for (long i = 0; i < n; i++)
+          if (items[i].fd >= 0) poll_mark(items[i].fd);
+        return watched;
+      });
       if (!all) {
         hold.let_go();
         return handoff();
@@ -100,9 +103,14 @@ inline long poll_loop(PollItem* items, int64_t deadline, Scan scan, Prepare prep
         if (r != 0) break;
       }
     }
-    if (!hold.enter()) continue;
-    Wait x = poll_wait_many(items, size_t(n), deadline);
-    hold.leave(size_t(n));
+    const long wait = undisturbed([&]() -> long {
+      if (!hold.enter()) return -1;
+      const Wait how = poll_wait_many(items, size_t(n), deadline);
+      hold.leave(size_t(n));
+      return long(how);
+    });
+    if (wait < 0) continue;
+    const Wait x = Wait(wait);
     if (x == Wait::Timeout) {
       r = scan(); // what came with the deadline still counts
       break;

@@ -46,6 +46,7 @@ static long recv_all(int fd, bool peek, size_t total, Try attempt, Full handoff)
       continue;
     }
     if (r == kHandOff) {
+      w.settle();
       w.release(); // may unwind
       r = handoff(w.fd, peek ? 0 : done);
       return w.end(r >= 0 && !peek ? long(done) + r : r >= 0 ? r : done ? long(done) : r);

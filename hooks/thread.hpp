@@ -44,6 +44,7 @@ struct Thread {
     std::atomic<uint32_t> serial;
     uint32_t last, wgen;
     int fd;
+    bool flies;
     FdRec* rec;
   } hold;
   const void* polled;                // the array of the last poll that went well

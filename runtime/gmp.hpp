@@ -241,7 +241,8 @@ void enter_syscall();
 void exit_syscall();
 // For calls that will block for certain: gives the P up at once.
 void enter_syscall_block();
-// The result of call(), raw calls that do not wait, with no handler of the program's in between, nor another G.
+// The result of call(), with no handler of the program's in between, which might leave by longjmp: what is begun there is finished there. They run at its
+// end. For raw calls that do not wait, and waits in user space.
 long undisturbed(FnRef<long()> call);
 // Instead of enter_syscall() for what another thread of the process may have to end: with no other kernel thread there to run that one it waits, in
 // user space, until there is (m.cpp, room_to_block).

@@ -156,8 +156,12 @@ void enter_syscall_block() {
 }
 
 long undisturbed(FnRef<long()> call) {
-  RtScope rt;
-  return call();
+  G* g = getg();
+  if (!g) return call();
+  const uint8_t was = enter_rt(g);
+  const long r = call();
+  leave_rt(g, was); // may unwind
+  return r;
 }
 
 void enter_syscall_quiet() {
