@@ -7,11 +7,30 @@
 #include "hooks/lowlock.hpp"
 #include <linux/futex.h>
 #include "hooks/fdtable.hpp"
+#include "hooks/signal.hpp"
 
 namespace gmp {
 namespace {
 
 constinit std::atomic<long> g_kernel_waiters{0};
+
+// libc takes some locks with all signals blocked by a system call of its own (getrandom's buffers and abort's lock in 2.41, sigaction's users): the next G on this
+// kernel thread would run like that, and the waiter go on elsewhere without. So the G's mask stands while it waits, and libc's again afterwards.
+class LibcMask {
+  uint64_t libc_ = 0;
+  bool differs_;
+
+public:
+  LibcMask() {
+    const uint64_t known = get_sigmask(getg());
+    sys(SYS_rt_sigprocmask, 0, 0, &libc_, 8);
+    differs_ = ((libc_ ^ known) & ~(sigbit(SIGKILL) | sigbit(SIGSTOP))) != 0;
+    if (GMP_UNLIKELY(differs_)) sys(SYS_rt_sigprocmask, 2 /*SIG_SETMASK*/, &known, 0, 8);
+  }
+  void put_back() const {
+    if (GMP_UNLIKELY(differs_)) sys(SYS_rt_sigprocmask, 2, &libc_, 0, 8);
+  }
+};
 
 // Not the word's own address: a program's late wake of memory that was a lock of another kind must not come here.
 const void* key_of(int* word) { return reinterpret_cast<const char*>(word) + 2; }
@@ -21,9 +40,11 @@ const void* key_of(int* word) { return reinterpret_cast<const char*>(word) + 2; 
 void lowlock_wait(int* word) {
   while (__atomic_exchange_n(word, 2, __ATOMIC_ACQUIRE) != 0) {
     if (io_g() && signal_context_ok()) {
+      const LibcMask mask;
       keep_running(true);
       Wait x = wait_on(key_of(word), [&] { return __atomic_load_n(word, __ATOMIC_SEQ_CST) == 2; }, {}, {}, {.why = WaitReason::LibcLock});
       keep_running(false);
+      mask.put_back();
       // A handler runs on the way out of the next verb, as it may in the kernel's wait; a cancellation acts at the next point, this is none.
       if (GMP_UNLIKELY(x == Wait::Interrupted)) request_signals(getg());
       continue;
