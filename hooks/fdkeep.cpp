@@ -158,7 +158,9 @@ void fd_keep_reset() {
     s.refs = 0;
   }
   for (auto& n : g_flights) n.store(0, std::memory_order_relaxed);
-  self()->hold.serial.store(0, std::memory_order_relaxed); // a handler forks while its thread writes
+  auto& h = self()->hold; // a handler forks while its thread writes
+  if (h.serial.exchange(0, std::memory_order_relaxed) && h.flies) keep_running(false);
+  h.flies = false;
   g_lock.store(false, std::memory_order_relaxed);
 }
 

@@ -85,13 +85,16 @@ long FdWait::again() {
 void FdWait::settle() {
   if (GMP_LIKELY(!held) || !fd_holds(held)) return;
   auto& h = self()->hold;
-  const uint32_t was = h.wgen;
-  if (GMP_LIKELY(fd_wait_generation(rec) == was)) return;
+  if (GMP_LIKELY(fd_wait_generation(rec) == h.wgen)) return;
+  undisturbed([&]() -> long { // from the count to the slot, with no handler's jump in between
+    if (!fd_holds(held)) return 0;
+    h.serial.store(0, std::memory_order_relaxed);
+    wgen = h.wgen;
+    armed = false;
+    take_over();
+    return 0;
+  });
   held = 0;
-  if (h.serial.exchange(0, std::memory_order_relaxed) == 0) return;
-  wgen = was;
-  armed = false;
-  take_over();
 }
 
 void FdWait::take_over() {

@@ -28,8 +28,9 @@ bool from_itself(const siginfo_t* info) {
   const bool own_doing = info->si_code == SI_USER && (sig == SIGPIPE || sig == SIGXFSZ);
   return (own_doing || info->si_code == SI_TKILL) && info->si_pid == int(sys(SYS_getpid));
 }
-// From the kernel thread's pending ones, while the G is on it, into the G's.
+// From the kernel thread's pending ones, while the G is on it, into the G's. (A vfork child's are not its parent's.)
 void keep_own(int sig) {
+  if (self()->vfork_child) return;
   const uint64_t set = sigbit(sig);
   const timespec none{};
   Arrival a{{}, false};

@@ -7,15 +7,12 @@
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 
 enum { kThreads = 6 };
 static __thread int mine;
-static _Atomic int all;
 static void came(int number) {
   (void)number;
   mine++;
-  all++;
 }
 static sigset_t set_of(int number) {
   sigset_t s;
@@ -172,12 +169,11 @@ CASE(pipe_blocked_and_let_in) {
 // While a part is through already. Whoever reads sees the part, and goes.
 static char much[1 << 20];
 static int pair[2];
-static long written;
 static void* writes_much(void* block) {
   sigset_t pipe_only = set_of(SIGPIPE), pending;
   if (block) OK(pthread_sigmask(SIG_BLOCK, &pipe_only, NULL));
   mine = 0;
-  written = write(pair[1], much, sizeof much);
+  const long written = write(pair[1], much, sizeof much);
   SYS(sigpending(&pending));
   if (block) EQ(mine, 0);
   printf("%s, handled %d, pending %d\n", written > 0 ? "a part" : "nothing", mine, sigismember(&pending, SIGPIPE));
