@@ -9,6 +9,7 @@
 // addresses of thread-local variables stay valid, because the thread pointer moves with the G.
 #pragma once
 #include <atomic>
+#include <csignal>
 #include <cstddef>
 #include <type_traits>
 #include <cstdint>
@@ -241,9 +242,6 @@ void enter_syscall();
 void exit_syscall();
 // For calls that will block for certain: gives the P up at once.
 void enter_syscall_block();
-// The result of call(), with no handler of the program's in between, which might leave by longjmp: what is begun there is finished there. They run at its
-// end. For raw calls that do not wait, and waits in user space.
-long undisturbed(FnRef<long()> call);
 // Instead of enter_syscall() for what another thread of the process may have to end: with no other kernel thread there to run that one it waits, in
 // user space, until there is (m.cpp, room_to_block).
 void enter_syscall_waits();
@@ -258,7 +256,7 @@ struct SyscallScope {
 // where the next G has them: after a raw call that may raise them, before anything that may move the G. The result of the call.
 void keep_sync_signal(int sig);
 inline long with_sync_signal(long r) {
-  if (GMP_UNLIKELY(r == -32 /*EPIPE*/ || r == -27 /*EFBIG*/)) keep_sync_signal(r == -32 ? 13 /*SIGPIPE*/ : 25 /*SIGXFSZ*/);
+  if (GMP_UNLIKELY(r == -EPIPE || r == -EFBIG)) keep_sync_signal(r == -EPIPE ? SIGPIPE : SIGXFSZ);
   return r;
 }
 extern void (*g_keep_sync_signal)(int sig); // set by hooks: the G blocks it
@@ -342,6 +340,9 @@ inline size_t chaos_short(size_t n) { return GMP_LIKELY(g_config.chaos == 0) || 
 // header that waits; they nest.
 uint8_t rt_enter(G*);
 void rt_leave(G*, uint8_t);
+// The same around call(), whose result it returns; here a wait in user space may be part of it (the G may be elsewhere after it). What is begun in it is
+// finished in it: handlers of the program's, which may leave by longjmp, run at its end. Not on a G: call() alone. May unwind at its end.
+long undisturbed(FnRef<long()> call);
 // For verbs in libc's own code, which holds locks there: the calling G, if there is one, does not make room for others at the end of a verb while it is
 // on. (A wait remains a wait.) Whoever waits for the lock may be the thread that makes kernel threads.
 void keep_running(bool on);
